@@ -1,0 +1,1 @@
+//! HTTP: status, metrics and Kafka Connect's REST API.

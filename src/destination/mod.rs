@@ -1,0 +1,1 @@
+//! What the daemon keeps on the destination cluster, and nothing else does.

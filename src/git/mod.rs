@@ -1,0 +1,1 @@
+//! A repository as a stream of snapshots.

@@ -1,0 +1,1 @@
+//! MirrorMaker 2 semantics: what is copied, how it is named, how far it got.

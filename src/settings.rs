@@ -1,0 +1,1 @@
+//! Settings: flags, environment and a TOML file become one checked value, with every mistake in one message.
