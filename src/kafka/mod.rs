@@ -1,1 +1,5 @@
 //! The Kafka protocol over TCP.
+
+pub mod batch;
+pub mod compress;
+pub mod records;
