@@ -19,8 +19,14 @@ use crate::spec::{Config, Name, TargetState};
 pub trait Engine: Send + Sync + 'static {
     /// Everything that runs or should, as it is now.
     fn observe(&self) -> impl Future<Output = Result<Live, Error>> + Send;
-    /// Creates the connector or replaces its configuration; nothing happens when it is equal.
+    /// Creates the connector or replaces its configuration; nothing happens when it is equal. What is new is not yet run.
     fn put(&self, name: &Name, config: &Config) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Runs the connector from now on, in its target state: it is ours. Nothing happens when it is run already. Called for
+    /// everything with an `applied/` record after a start, and for what a file names, after its record was written.
+    fn adopt(&self, name: &Name) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Gives the connector `from` the name `to` and this configuration, its progress copied first, `from` removed last; so
+    /// that a call after a crash finishes the work. Does what `put` does where `from` is not there.
+    fn rename(&self, from: &Name, to: &Name, config: &Config) -> impl Future<Output = Result<(), Error>> + Send;
     /// Running, paused or stopped (KIP-875).
     fn set_state(&self, name: &Name, state: TargetState) -> impl Future<Output = Result<(), Error>> + Send;
     /// Starts the connector's flow anew.
