@@ -52,7 +52,7 @@ proptest! {
         let body = sealed.body.as_ptr();
         prop_assert_eq!(body, batch.records_section().as_ptr(), "the records are not copied");
         prop_assert_eq!(sealed.len(), batch.len());
-        let ours = RawBatch::parse(sealed.to_bytes()).unwrap();
+        let ours = RawBatch::parse(&sealed.to_bytes()).unwrap();
         prop_assert!(ours.verify_crc().is_ok());
         let expected = BatchHeader {
             base_offset: 0,
@@ -67,7 +67,7 @@ proptest! {
         prop_assert_eq!(ours.header(), &expected);
         prop_assert_eq!(ours.records_section(), batch.records_section());
         let in_transaction = batch.stamp_transactional(Stamp { producer_id, epoch, sequence });
-        let ours = RawBatch::parse(in_transaction.to_bytes()).unwrap();
+        let ours = RawBatch::parse(&in_transaction.to_bytes()).unwrap();
         prop_assert!(ours.verify_crc().is_ok());
         prop_assert_eq!(ours.header().attributes, expected.attributes | 0x10);
     }
@@ -76,7 +76,7 @@ proptest! {
     fn placing_leaves_the_crc_valid(batch in any_batch(), base in 0..i64::MAX / 2, leader in any::<i32>()) {
         let placed = batch.placed(base, leader);
         prop_assert!(placed.verify_crc().is_ok());
-        prop_assert_eq!(RawBatch::parse(placed.bytes().clone()).unwrap(), placed.clone());
+        prop_assert_eq!(&RawBatch::parse(placed.bytes()).unwrap(), &placed);
         prop_assert_eq!((placed.header().base_offset, placed.header().leader_epoch), (base, leader));
         prop_assert_eq!(decode(&placed, 1 << 20), decode(&batch, 1 << 20));
     }
@@ -106,7 +106,7 @@ fn sample() -> RawBatch {
 fn a_flipped_bit_is_seen() {
     let mut bytes = sample().bytes().to_vec();
     *bytes.last_mut().unwrap() ^= 1;
-    let batch = RawBatch::parse(bytes.into()).unwrap();
+    let batch = RawBatch::parse(&bytes.into()).unwrap();
     assert!(matches!(batch.verify_crc(), Err(BatchError::Checksum { offset: 0, .. })));
 }
 
@@ -144,10 +144,10 @@ fn lengths_and_counts_that_no_batch_has_are_errors() {
 fn one_batch_and_nothing_else_is_parsed() {
     let one = sample().bytes().clone();
     let two = concatenated(&[sample(), sample()]);
-    assert!(RawBatch::parse(one.clone()).is_ok());
-    assert!(RawBatch::parse(two).is_err());
-    assert!(RawBatch::parse(one.slice(..one.len() - 1)).is_err());
-    assert!(RawBatch::parse(Bytes::new()).is_err());
+    assert!(RawBatch::parse(&one).is_ok());
+    assert!(RawBatch::parse(&two).is_err());
+    assert!(RawBatch::parse(&one.slice(..one.len() - 1)).is_err());
+    assert!(RawBatch::parse(&Bytes::new()).is_err());
 }
 
 #[test]

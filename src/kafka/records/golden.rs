@@ -130,17 +130,17 @@ fn kafkas_records_survive_a_turn_through_our_encoder() {
 
 #[test]
 fn an_uncompressed_batch_is_encoded_to_kafkas_very_bytes() {
-    let java = RawBatch::parse(fixture("plain-none.bin")).unwrap();
+    let java = RawBatch::parse(&fixture("plain-none.bin")).unwrap();
     let ours = encode(&decode(&java, LIMIT).unwrap(), Codec::None, None).unwrap();
     assert_eq!(ours.placed(41, 3), java);
 }
 
 #[test]
 fn stamped_as_kafka_stamps_it() {
-    let plain = RawBatch::parse(fixture("plain-none.bin")).unwrap();
-    let idempotent = RawBatch::parse(fixture("idempotent.bin")).unwrap();
+    let plain = RawBatch::parse(&fixture("plain-none.bin")).unwrap();
+    let idempotent = RawBatch::parse(&fixture("idempotent.bin")).unwrap();
     let sealed = plain.stamp(Stamp { producer_id: 4711, epoch: 2, sequence: 17 });
-    let ours = RawBatch::parse(sealed.to_bytes()).unwrap();
+    let ours = RawBatch::parse(&sealed.to_bytes()).unwrap();
     ours.verify_crc().unwrap();
     assert_eq!(ours.placed(100, 5), idempotent);
 }
@@ -170,8 +170,8 @@ fn markers_are_written_as_kafkas_coordinator_writes_them() {
 fn write_batches_for_kafka_to_read() {
     let folder = PathBuf::from(std::env::var("MIRRORKEEPER_BATCHES").unwrap());
     std::fs::create_dir_all(&folder).unwrap();
-    let plain = decode(&RawBatch::parse(fixture("plain-none.bin")).unwrap(), LIMIT).unwrap();
-    let big = decode(&RawBatch::parse(fixture("big-zstd.bin")).unwrap(), LIMIT).unwrap();
+    let plain = decode(&RawBatch::parse(&fixture("plain-none.bin")).unwrap(), LIMIT).unwrap();
+    let big = decode(&RawBatch::parse(&fixture("big-zstd.bin")).unwrap(), LIMIT).unwrap();
     let single = vec![record(0, -1, None, None)];
     for codec in CODECS {
         for (name, records) in [("plain", &plain), ("big", &big), ("single", &single)] {

@@ -18,7 +18,7 @@ proptest! {
         prop_assert_eq!(batch.header().record_count as usize, records.len());
         prop_assert_eq!(batch.header().base_timestamp, records[0].timestamp);
         prop_assert_eq!(batch.header().max_timestamp, records.iter().map(|r| r.timestamp).max().unwrap());
-        prop_assert_eq!(RawBatch::parse(batch.bytes().clone()).unwrap(), batch.clone());
+        prop_assert_eq!(&RawBatch::parse(batch.bytes()).unwrap(), &batch);
         prop_assert_eq!(decode(&batch, LIMIT).unwrap(), records);
     }
 
