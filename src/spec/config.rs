@@ -93,7 +93,7 @@ impl Config {
         Self(
             self.iter()
                 .map(|(name, value)| {
-                    let literal = keys::is_secret(name) && !keys::only_references(value);
+                    let literal = keys::holds_literal_secret(name, value);
                     (name.to_owned(), if literal { replace(name, value) } else { value.to_owned() })
                 })
                 .collect(),

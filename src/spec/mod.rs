@@ -13,6 +13,7 @@ pub mod keys;
 mod layout;
 mod name;
 mod parse;
+pub mod regex;
 pub mod render;
 
 use std::collections::BTreeMap;
