@@ -22,10 +22,10 @@ use super::cells::{FlowCell, PartitionCell, Trouble};
 use super::partition::{Action, Event, Held, Partition, Remedy, Start, Stop};
 use super::progress::{self, Progress};
 use super::shape::{self, ShapeCounters, ShapePolicy};
-use super::stops;
+use super::{describe, stops, wall_ms};
 use crate::kafka::fetch::{Chunk, FetchEvent, Fetcher, Want};
 use crate::kafka::produce::{Ack, Producer};
-use crate::kafka::{self, TopicPartition};
+use crate::kafka::TopicPartition;
 use crate::supervise::{self, Task};
 
 /// How often changed positions are written.
@@ -36,6 +36,9 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Acknowledgements handled before anything else gets a turn.
 const ACKS_AT_ONCE: usize = 256;
+
+/// Bytes that are rebuilt or merged in the lane itself; more goes to another thread.
+const SHAPE_AT_ONCE: usize = 64 * 1024;
 
 /// A rebuild decompresses, encodes and compresses at most one chunk: a minute is far beyond any honest one.
 const SHAPE_DEADLINE: Duration = Duration::from_secs(60);
@@ -422,7 +425,7 @@ impl Run {
         let policy = slot.assignment.policy.clone();
         let skip = slot.partition.skip();
         let epoch = shape::last_epoch(&records);
-        let cheap = skip == 0 && shape::passes(&records, fetch_offset, &policy);
+        let cheap = skip == 0 && shape::bytes_to_rebuild(&records, fetch_offset, &policy) <= SHAPE_AT_ONCE;
         let work = move || {
             let mut counters = ShapeCounters::default();
             let (items, skip) = shape::shape(&records, fetch_offset, skip, &aborted, &policy, &mut counters);
@@ -452,7 +455,7 @@ impl Run {
         if generation != slot.partition.generation() {
             return;
         }
-        slot.assignment.flow.shaped(counters.into_counts());
+        slot.assignment.flow.shaped(counters.by_name());
         if let Some(wait) = slot.assignment.flow.spend(bytes) {
             // The limit is spent: what is here goes on, the next fetch waits.
             self.postponed.retain(|(_, tp, _)| *tp != source);
@@ -607,21 +610,4 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// The whole chain of an error in one line.
-pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// Wall clock in ms since 1970, for what people read; never for deciding order.
-pub(super) fn wall_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

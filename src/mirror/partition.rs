@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::shape::{self, Item, Ready, StopReason};
+use super::stops;
 use crate::kafka::produce::Outcome;
 use crate::kafka::sequence::{self, Window};
 
@@ -458,7 +459,7 @@ impl Partition {
             sequence::Verdict::Lost => self.fail(Remedy::Reread, "sequence-lost", tag, why, "nothing: the destination is asked how far it got"),
             sequence::Verdict::Fenced => self.fail(Remedy::Fenced, "fenced", tag, why, "see who else runs with this group.id"),
             sequence::Verdict::Refused(code) => {
-                let (state, hint) = refusal(code);
+                let (state, hint) = stops::refusal(code);
                 self.fail(Remedy::Person, state, tag, why, hint);
             }
         }
@@ -543,10 +544,10 @@ impl Partition {
 
 fn stop_of(offset: i64, why: &StopReason) -> Stop {
     Stop {
-        state: why.state(),
+        state: stops::of_shape(why).0,
         offset,
-        message: why.to_string(),
-        hint: why.hint().to_owned(),
+        message: super::describe(why),
+        hint: stops::of_shape(why).1.to_owned(),
         remedy: Remedy::Person,
     }
 }

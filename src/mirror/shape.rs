@@ -14,6 +14,7 @@ use crate::kafka::records::Section;
 mod assemble;
 mod counters;
 mod divide;
+mod work;
 #[cfg(test)]
 pub(crate) mod model;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 
 pub use counters::{ReasonCounts, ShapeCounters};
 pub use divide::split_ready;
+pub use work::{bytes_to_rebuild, last_epoch, next_offset};
 
 use assemble::{Group, Piece};
 

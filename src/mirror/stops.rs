@@ -2,6 +2,7 @@
 
 use super::cells::Trouble;
 use super::partition::{Remedy, Stop};
+use super::shape::StopReason;
 use crate::kafka::ErrorCode;
 use crate::kafka::fetch;
 use crate::supervise::Blocked;
@@ -41,7 +42,7 @@ pub fn of_fetch(trouble: fetch::Trouble, position: i64, on_purged: Policy) -> Fe
     match trouble {
         T::Retriable(error) => Fetched::Retrying(Trouble {
             code: error.code().to_owned(),
-            message: super::lane::describe(&error),
+            message: super::describe(&error),
             hint: error.hint(),
             since_ms: 0,
         }),
@@ -80,7 +81,29 @@ pub fn of_fetch(trouble: fetch::Trouble, position: i64, on_purged: Policy) -> Fe
             "grant the source principal READ and DESCRIBE on the topic",
             Remedy::Person,
         ),
-        T::Fatal(error) => stop("source-failed", super::lane::describe(&error), "see the message", Remedy::Person),
+        T::Fatal(error) => stop("source-failed", super::describe(&error), "see the message", Remedy::Person),
+    }
+}
+
+/// The state's name and what to do, for a batch that can't be shaped.
+#[must_use]
+pub const fn of_shape(why: &StopReason) -> (&'static str, &'static str) {
+    match why {
+        StopReason::Corrupt(_) => (
+            "source-corrupt",
+            "the source's log or the network damages records: check the source's disks, or skip the records there by DeleteRecords",
+        ),
+        StopReason::OldFormat { .. } => {
+            ("old-message-format", "records from before Kafka 0.11 are not copied yet: rewrite the topic with a current client")
+        }
+        StopReason::UnknownCodec { .. } => ("unknown-codec", "a newer mirrorkeeper may know it"),
+        StopReason::Undecodable(_) | StopReason::Unwritable(_) => {
+            ("record-undecodable", "the records are damaged inside a correct checksum: look at them with DumpLogSegments")
+        }
+        StopReason::DecodeLimit { .. } => ("batch-too-large", "one batch unpacks to more than may be held: split it at the source"),
+        StopReason::RecordTooLarge { .. } => {
+            ("record-too-large", "raise max.message.bytes of the remote topic to the source's")
+        }
     }
 }
 

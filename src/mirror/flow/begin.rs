@@ -81,7 +81,7 @@ pub(super) async fn begin(context: &Context<'_>, wanted: Vec<Wanted>) -> Result<
         let position = match positions.remove(&w.source) {
             Some(Ok(position)) => position,
             Some(Err(error)) => {
-                let why = crate::mirror::lane::describe(&error);
+                let why = crate::mirror::describe(&error);
                 begun.push(Begun::Not { stop: stop("progress-unreadable", why, Remedy::Person), wanted: w });
                 continue;
             }

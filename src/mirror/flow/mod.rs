@@ -163,7 +163,7 @@ impl Flow {
             .iter()
             .map(|(tp, (remote, cell))| (tp.clone(), (remote.to_string(), cell.view())))
             .collect();
-        let now_ms = super::lane::wall_ms();
+        let now_ms = super::wall_ms();
         let stall_after_ms = i64::try_from(stall_after.as_millis()).unwrap_or(i64::MAX);
         let problems: Vec<_> = state.problems.values().cloned().collect();
         let cell = &self.shared.cell;
@@ -220,7 +220,7 @@ impl State {
             source_id: None,
             target_id: None,
             mode: String::from("unknown"),
-            started_ms: super::lane::wall_ms(),
+            started_ms: super::wall_ms(),
             retries: 0,
             next_attempt_ms: None,
             lane: None,
