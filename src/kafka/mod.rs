@@ -23,6 +23,7 @@ pub mod error;
 pub mod fetch;
 pub mod group;
 pub mod log;
+mod primitive;
 pub mod produce;
 pub mod properties;
 pub mod records;

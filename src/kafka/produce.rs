@@ -1,1 +1,0 @@
-//! The data path's sink port.
