@@ -15,6 +15,8 @@ mod assemble;
 mod counters;
 mod divide;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;
