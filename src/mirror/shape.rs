@@ -16,6 +16,8 @@ mod counters;
 mod divide;
 mod work;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;

@@ -83,3 +83,22 @@ fn a_marker_that_cannot_be_read_is_an_error_and_an_empty_one_is_none() {
     assert!(filter.is_aborted(&broken).is_err());
     assert_eq!(filter.is_aborted(&marker), Ok(false));
 }
+
+#[test]
+fn data_outside_of_transactions_is_not_concerned() {
+    use crate::kafka::batch::BatchHeader;
+    let batch = crate::kafka::records::encode(
+        &[crate::kafka::records::testing::record(0, 1, None, None)],
+        crate::kafka::compress::Codec::None,
+        None,
+    )
+    .unwrap();
+    let of_producer = |attributes, producer_id| {
+        let header = BatchHeader { attributes, producer_id, ..*batch.header() };
+        batch.with_header(header).unwrap()
+    };
+    let mut filter = AbortFilter::new(&[AbortedTransaction { producer_id: 1, first_offset: 0 }]);
+    assert_eq!(filter.is_aborted(&of_producer(0x10, 1)), Ok(true));
+    assert_eq!(filter.is_aborted(&of_producer(0, 1)), Ok(false));
+    assert_eq!(filter.is_aborted(&of_producer(0x10, -1)), Ok(false));
+}

@@ -468,3 +468,31 @@ fn only_markers_and_gaps_move_the_position() {
     let (items, _) = shape(&bytes, 0, 0, &aborted, &policy, &mut ShapeCounters::default());
     assert_eq!(items, [Item::Skipped { next_source_offset: 3, reason: Reason::Aborted }]);
 }
+
+#[test]
+fn a_batch_that_holds_nothing_behind_the_position_belongs_to_the_one_before() {
+    // Overlapping offsets: nothing a healthy broker sends, and still no record twice and no offset uncovered.
+    let overlapping = batch_at(1, 2, Codec::None);
+    let header = BatchHeader { last_offset_delta: 5, ..*overlapping.header() };
+    let batches = [batch_at(0, 3, Codec::None), overlapping.with_header(header).unwrap()];
+    let (items, _) = shaped(&batches, &no_merge());
+    let [Item::Ready(ready)] = &items[..] else { panic!("{items:?}") };
+    assert_eq!((ready.records, ready.next_source_offset), (3, 7));
+}
+
+#[test]
+fn records_out_of_order_within_a_batch_are_not_guessed_at() {
+    let batch = batch_at(0, 2, Codec::None);
+    let mut section = batch.records_section().to_vec();
+    // Length, attributes, timestamp delta, offset delta: one byte each; then the second record.
+    let second = section.len() / 2;
+    for (at, delta) in [(second + 3, 0), (3, 2), (second + 3, 40)] {
+        let before = std::mem::replace(&mut section[at], delta);
+        let header = BatchHeader { last_offset_delta: 2, ..*batch.header() };
+        let lying = RawBatch::assemble(header, &section).unwrap();
+        section[at] = before;
+        let (items, _) = shaped(&[lying], &no_merge());
+        let [Item::Stop { offset: 0, why }] = &items[..] else { panic!("{items:?}") };
+        assert_eq!(why.code(), "BATCH-UNDECODABLE");
+    }
+}
