@@ -18,8 +18,11 @@ use std::sync::Arc;
 
 use super::shape::{self, Item, Ready, StopReason};
 use super::stops;
+use crate::kafka::admin::producers::ProducerIdentity;
+use crate::kafka::batch::{Sealed, Stamp};
 use crate::kafka::produce::Outcome;
-use crate::kafka::sequence::{self, Window};
+use crate::kafka::sequence::{self, Reply, Verdict, Window};
+use crate::kafka::ErrorCode;
 
 /// Bytes that stay accounted for while anything of a chunk is held; dropping the last clone gives them back.
 pub type Held = Arc<dyn Send + Sync>;
@@ -33,6 +36,9 @@ const WELL_FILLED: usize = 64 * 1024;
 /// First and longest wait before what failed is sent again.
 const RETRY_MS: (u64, u64) = (50, 5_000);
 
+/// Idle for this long, a broker may have forgotten the producer: the next batch goes alone again.
+const IDLE_MS: u64 = 3_600_000;
+
 /// What a partition starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
@@ -43,7 +49,7 @@ pub struct Start {
     /// Leader epoch of the batch before `next`; -1 when unknown.
     pub epoch: i32,
     /// Who writes.
-    pub identity: sequence::Identity,
+    pub identity: ProducerIdentity,
     /// The sequence of its next record in this partition.
     pub sequence: i32,
 }
@@ -148,23 +154,27 @@ pub enum Remedy {
 
 /// The state machine.
 pub struct Partition {
+    identity: ProducerIdentity,
     position: i64,
     target_next: Option<i64>,
-    epoch: i32,
-    acknowledged_epoch: i32,
+    fetched_epoch: i32,
+    copied_epoch: i32,
     fetch_next: i64,
     generation: u64,
     wanting: bool,
+    wants_after: u64,
     skip: u64,
     queue: VecDeque<Queued>,
     queue_bytes: usize,
     last_chunk_bytes: usize,
     window: Window,
     in_flight: VecDeque<InFlight>,
+    /// Batches to hand to the sink, oldest first.
     unsent: VecDeque<u64>,
     next_tag: u64,
     retry_at: Option<u64>,
     failures: u32,
+    last_ack: u64,
     trouble: Option<String>,
     stop: Option<Stop>,
     draining: bool,
@@ -178,39 +188,43 @@ struct Queued {
 
 struct InFlight {
     tag: u64,
+    sequence: i32,
     ready: Ready,
     /// One past everything that counts as copied once this batch is acknowledged.
     next: i64,
     epoch: i32,
     held: Held,
-    done: Option<Option<i64>>,
 }
 
 // === impl Partition ===
 
 impl Partition {
-    /// A partition that begins at `start`; nothing happens before the first [`Partition::begin`].
+    /// A partition that begins at `start`; nothing happens before [`Partition::begin`].
     #[must_use]
     pub fn new(start: &Start, generation: u64) -> Self {
+        let plain = start.identity.id < 0;
         Self {
+            identity: start.identity,
             position: start.next,
             target_next: None,
-            epoch: start.epoch,
-            acknowledged_epoch: start.epoch,
+            fetched_epoch: start.epoch,
+            copied_epoch: start.epoch,
             fetch_next: start.next,
             generation,
             wanting: false,
+            wants_after: 0,
             skip: start.skip,
             queue: VecDeque::new(),
             queue_bytes: 0,
             last_chunk_bytes: 0,
-            window: Window::new(start.identity, start.sequence),
+            window: if plain { Window::plain() } else { Window::new(start.sequence) },
             in_flight: VecDeque::new(),
             unsent: VecDeque::new(),
             // Tags of an earlier life of this partition may still be answered: they must not be mistaken for ours.
             next_tag: generation << 32,
             retry_at: None,
             failures: 0,
+            last_ack: 0,
             trouble: None,
             stop: None,
             draining: false,
@@ -220,6 +234,7 @@ impl Partition {
     /// The first want.
     pub fn begin(&mut self, now: u64) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.last_ack = now;
         self.advance(now, &mut actions);
         actions
     }
@@ -239,16 +254,16 @@ impl Partition {
     /// Leader epoch of the source batch before the position; -1 when unknown.
     #[must_use]
     pub fn epoch(&self) -> i32 {
-        self.acknowledged_epoch
+        self.copied_epoch
     }
 
     /// The sequence of the first record behind the position.
     #[must_use]
     pub fn sequence(&self) -> i32 {
-        self.window.acknowledged_sequence()
+        self.in_flight.front().map_or_else(|| self.window.next_sequence(), |flight| flight.sequence)
     }
 
-    /// Records behind the position that are on the target already; they are still to be skipped.
+    /// Records behind what was read that are on the target already; they are still to be skipped.
     #[must_use]
     pub fn skip(&self) -> u64 {
         self.skip
@@ -263,7 +278,7 @@ impl Partition {
     /// Why it stands still, once everything before is settled.
     #[must_use]
     pub fn stopped(&self) -> Option<&Stop> {
-        if self.in_flight.is_empty() { self.stop.as_ref() } else { None }
+        if self.settled() { self.stop.as_ref() } else { None }
     }
 
     /// What is being retried, if anything.
@@ -281,7 +296,7 @@ impl Partition {
     /// Whether a [`Event::Tick`] could do something.
     #[must_use]
     pub fn needs_tick(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.retry_at.is_some() || (self.wants_after > 0 && !self.wanting)
     }
 
     /// Timestamp in ms of the oldest record that was fetched and is not yet copied.
@@ -294,6 +309,11 @@ impl Partition {
         self.in_flight.front().map(|f| f.ready.max_timestamp).or(queued)
     }
 
+    /// No want before this moment: a byte limit is spent.
+    pub fn hold_wants_until(&mut self, at: u64) {
+        self.wants_after = at;
+    }
+
     /// One event in, what is to be done out.
     pub fn step(&mut self, event: Event, now: u64) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -303,7 +323,9 @@ impl Partition {
                     return actions;
                 }
                 self.wanting = false;
-                self.shaped(items, next, epoch, skip, &held);
+                if self.stop.is_none() && !self.draining {
+                    self.shaped(items, next, epoch, skip, &held);
+                }
             }
             Event::Ack { tag, outcome } => self.acknowledged(tag, outcome, now, &mut actions),
             Event::Tick => {}
@@ -324,11 +346,11 @@ impl Partition {
         self.unsent.insert(at, tag);
     }
 
-    /// The batch of a [`Action::Send`], with its identity and sequence, ready for the wire.
+    /// The batch of an [`Action::Send`], with its identity and sequence, ready for the wire.
     #[must_use]
-    pub fn sealed(&self, tag: u64) -> Option<(crate::kafka::batch::Sealed, Held)> {
+    pub fn sealed(&self, tag: u64) -> Option<(Sealed, Held)> {
         let flight = self.in_flight.iter().find(|f| f.tag == tag)?;
-        let stamp = self.window.stamp(tag)?;
+        let stamp = Stamp { producer_id: self.identity.id, epoch: self.identity.epoch, sequence: flight.sequence };
         Some((flight.ready.batch.stamp(stamp), flight.held.clone()))
     }
 
@@ -336,7 +358,7 @@ impl Partition {
         self.fetch_next = next;
         self.skip = skip;
         if epoch >= 0 {
-            self.epoch = epoch;
+            self.fetched_epoch = epoch;
         }
         self.last_chunk_bytes = 0;
         for item in items {
@@ -344,7 +366,7 @@ impl Partition {
                 self.queue_bytes += ready.bytes;
                 self.last_chunk_bytes += ready.bytes;
             }
-            self.queue.push_back(Queued { item, epoch, held: held.clone() });
+            self.queue.push_back(Queued { item, epoch: self.fetched_epoch, held: held.clone() });
         }
     }
 
@@ -358,12 +380,17 @@ impl Partition {
 
     /// Sends and wants all that may be sent and wanted now.
     fn advance(&mut self, now: u64, actions: &mut Vec<Action>) {
-        self.resend(now, actions);
-        while self.stop.is_none() && !self.draining && self.retry_at.is_none() && self.unsent.is_empty() {
-            match self.queue.front() {
-                Some(Queued { item: Item::Ready(_), .. }) if self.window.room(now) => self.send_front(now, actions),
-                Some(Queued { item: Item::Skipped { .. }, .. }) => self.skip_front(actions),
-                Some(Queued { item: Item::Stop { .. }, .. }) if self.in_flight.is_empty() => {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+        }
+        if self.retry_at.is_none() {
+            actions.extend(self.unsent.drain(..).map(|tag| Action::Send { tag }));
+        }
+        while self.stop.is_none() && !self.draining && self.retry_at.is_none() {
+            match self.queue.front().map(|queued| &queued.item) {
+                Some(Item::Ready(_)) if self.window.room() => self.send_front(now, actions),
+                Some(Item::Skipped { .. }) => self.skip_front(actions),
+                Some(Item::Stop { .. }) if self.settled() => {
                     if let Some(Queued { item: Item::Stop { offset, why }, .. }) = self.queue.pop_front() {
                         self.stop_at(stop_of(offset, &why));
                     }
@@ -371,48 +398,40 @@ impl Partition {
                 _ => break,
             }
         }
-        if self.stop.is_some() && self.in_flight.is_empty() {
+        if self.stop.is_some() && self.settled() {
             actions.push(Action::Stopped);
-        } else if self.may_want() {
+        } else if self.may_want(now) {
             self.wanting = true;
-            actions.push(Action::Want { offset: self.fetch_next, epoch: self.epoch, generation: self.generation });
+            self.wants_after = 0;
+            let (offset, epoch) = (self.fetch_next, self.fetched_epoch);
+            actions.push(Action::Want { offset, epoch, generation: self.generation });
         }
     }
 
     /// Small batches are left at the source until the window has room: they come back merged.
-    fn may_want(&self) -> bool {
+    fn may_want(&self, now: u64) -> bool {
         let stopping = self.queue.iter().any(|q| matches!(q.item, Item::Stop { .. }));
         !self.wanting
             && !stopping
             && self.stop.is_none()
             && !self.draining
             && self.retry_at.is_none()
+            && self.wants_after <= now
             && self.queue_bytes < QUEUE_BYTES
-            && (self.queue.is_empty() || self.last_chunk_bytes >= WELL_FILLED)
-    }
-
-    fn resend(&mut self, now: u64, actions: &mut Vec<Action>) {
-        if self.retry_at.is_some_and(|at| at > now) {
-            return;
-        }
-        if self.retry_at.take().is_some() {
-            for tag in self.window.resend() {
-                actions.push(Action::Send { tag });
-            }
-        }
-        while let Some(tag) = self.unsent.pop_front() {
-            actions.push(Action::Send { tag });
-        }
+            && ((self.queue.is_empty() && self.window.room()) || self.last_chunk_bytes >= WELL_FILLED)
     }
 
     fn send_front(&mut self, now: u64, actions: &mut Vec<Action>) {
         let Some(Queued { item: Item::Ready(ready), epoch, held }) = self.queue.pop_front() else { return };
         self.queue_bytes -= ready.bytes;
+        if now.saturating_sub(self.last_ack) > IDLE_MS && self.settled() {
+            self.window.require_first_alone();
+        }
         let tag = self.next_tag;
         self.next_tag += 1;
-        self.window.push(tag, ready.records, now);
+        let Some(sequence) = self.window.push(ready.records, tag) else { return };
         let next = ready.next_source_offset;
-        self.in_flight.push_back(InFlight { tag, ready, next, epoch, held, done: None });
+        self.in_flight.push_back(InFlight { tag, sequence, ready, next, epoch, held });
         actions.push(Action::Send { tag });
     }
 
@@ -424,130 +443,149 @@ impl Partition {
             Some(last) => last.next = next_source_offset,
             None => {
                 self.position = next_source_offset;
-                self.acknowledged_epoch = epoch;
+                self.copied_epoch = epoch;
                 actions.push(Action::Moved { records: 0, bytes: 0, map: None });
-            }
-        }
-    }
-
-    fn acknowledged(&mut self, tag: u64, outcome: Outcome, now: u64, actions: &mut Vec<Action>) {
-        if !self.in_flight.iter().any(|f| f.tag == tag) {
-            return;
-        }
-        let why = match &outcome {
-            Outcome::Failed { error, .. } => Some(error.to_string()),
-            _ => None,
-        };
-        match self.window.on_ack(tag, &outcome, now) {
-            sequence::Verdict::Done { base_offset } => {
-                if let Some(flight) = self.in_flight.iter_mut().find(|f| f.tag == tag) {
-                    flight.done = Some(base_offset);
-                }
-                self.settle(actions);
-            }
-            sequence::Verdict::Retry => {
-                self.trouble = why;
-                if self.retry_at.is_none() {
-                    self.failures += 1;
-                    let (first, cap) = RETRY_MS;
-                    let wait = first.saturating_mul(1 << (self.failures - 1).min(16)).min(cap);
-                    self.retry_at = Some(now + wait);
-                }
-            }
-            sequence::Verdict::Wait => {}
-            sequence::Verdict::TooLarge => self.too_large(tag, now),
-            sequence::Verdict::Lost => self.fail(Remedy::Reread, "sequence-lost", tag, why, "nothing: the destination is asked how far it got"),
-            sequence::Verdict::Fenced => self.fail(Remedy::Fenced, "fenced", tag, why, "see who else runs with this group.id"),
-            sequence::Verdict::Refused(code) => {
-                let (state, hint) = stops::refusal(code);
-                self.fail(Remedy::Person, state, tag, why, hint);
             }
         }
     }
 }
 
 impl Partition {
-    /// Law 1: the position follows the unbroken row of acknowledged batches from the front.
-    fn settle(&mut self, actions: &mut Vec<Action>) {
-        while let Some(front) = self.in_flight.front()
-            && let Some(base) = front.done
-        {
-            self.position = front.next;
-            self.acknowledged_epoch = front.epoch;
-            if let Some(base) = base {
-                self.target_next = Some(base + i64::from(front.ready.records));
-            } else if let Some(target) = self.target_next.as_mut() {
-                // A recognised duplicate: it lies where it was expected.
-                *target += i64::from(front.ready.records);
+    fn acknowledged(&mut self, tag: u64, outcome: Outcome, now: u64, actions: &mut Vec<Action>) {
+        if !self.in_flight.iter().any(|f| f.tag == tag) {
+            return;
+        }
+        let (reply, why) = read(outcome);
+        if why.is_none() {
+            self.last_ack = now;
+        }
+        let todo = self.window.on_ack(tag, reply);
+        self.follow(todo, why, now, actions);
+    }
+
+    fn follow(&mut self, todo: Vec<sequence::Action>, why: Option<String>, now: u64, actions: &mut Vec<Action>) {
+        if why.is_some() && self.stop.is_none() {
+            self.trouble.clone_from(&why);
+        }
+        for action in todo {
+            match action {
+                sequence::Action::Done { tag, base_offset, .. } => self.settle(tag, base_offset, actions),
+                sequence::Action::Send { tag, sequence } => {
+                    if let Some(flight) = self.in_flight.iter_mut().find(|f| f.tag == tag) {
+                        flight.sequence = sequence;
+                    }
+                    self.unsent.push_back(tag);
+                    if why.is_some() && self.retry_at.is_none() {
+                        self.retry_at = Some(now + self.next_wait());
+                    }
+                }
+                sequence::Action::Split { tag, .. } => self.too_large(tag, now, actions),
+                sequence::Action::End(verdict) => self.end(verdict, why.clone()),
             }
-            let map = base.map(|base| Written {
-                base,
-                runs: front.ready.runs.to_vec(),
-                records: front.ready.records,
-            });
-            let (records, bytes) = (u64::from(front.ready.records.unsigned_abs()), front.ready.bytes as u64);
-            actions.push(Action::Moved { records, bytes, map });
-            self.in_flight.pop_front();
-            self.failures = 0;
-            self.trouble = None;
         }
     }
 
+    fn next_wait(&mut self) -> u64 {
+        let (first, cap) = RETRY_MS;
+        let wait = first.saturating_mul(1 << self.failures.min(16)).min(cap);
+        self.failures += 1;
+        wait
+    }
+
+    /// Law 1: the window says done in order, so the position follows an unbroken row.
+    fn settle(&mut self, tag: u64, base: Option<i64>, actions: &mut Vec<Action>) {
+        let Some(flight) = self.in_flight.pop_front() else { return };
+        debug_assert_eq!(flight.tag, tag, "done out of order");
+        self.position = flight.next;
+        self.copied_epoch = flight.epoch;
+        let records = i64::from(flight.ready.records);
+        match (base, self.target_next.as_mut()) {
+            (Some(base), _) => self.target_next = Some(base + records),
+            // A recognised repeat whose offset was not told lies where it was expected.
+            (None, Some(target)) => *target += records,
+            (None, None) => {}
+        }
+        let map = base.map(|base| Written { base, runs: flight.ready.runs.clone(), records: flight.ready.records });
+        let bytes = flight.ready.bytes as u64;
+        actions.push(Action::Moved { records: records.unsigned_abs(), bytes, map });
+        self.failures = 0;
+        self.trouble = None;
+    }
+
     /// The target's limit is below ours: the batch goes out in parts, within the same sequence range.
-    fn too_large(&mut self, tag: u64, now: u64) {
+    fn too_large(&mut self, tag: u64, now: u64, actions: &mut Vec<Action>) {
         let Some(at) = self.in_flight.iter().position(|f| f.tag == tag) else { return };
         let flight = &self.in_flight[at];
         let half = (flight.ready.bytes / 2).max(1);
         match shape::split_ready(&flight.ready, half) {
             Ok(parts) => {
                 let (next, epoch, held) = (flight.next, flight.epoch, flight.held.clone());
-                let mut tags = Vec::with_capacity(parts.len());
-                let mut flights = Vec::with_capacity(parts.len());
                 let last = parts.len() - 1;
-                for (i, ready) in parts.into_iter().enumerate() {
-                    let part = self.next_tag;
-                    self.next_tag += 1;
-                    tags.push((part, ready.records));
-                    let next = if i == last { next } else { ready.next_source_offset };
-                    flights.push(InFlight { tag: part, ready, next, epoch, held: held.clone(), done: None });
-                }
-                self.window.split(tag, &tags);
+                let mut tags = Vec::with_capacity(parts.len());
                 self.in_flight.remove(at);
-                for (i, flight) in flights.into_iter().enumerate() {
+                for (i, ready) in parts.into_iter().enumerate() {
+                    let tag = self.next_tag;
+                    self.next_tag += 1;
+                    tags.push((tag, ready.records));
+                    let next = if i == last { next } else { ready.next_source_offset };
+                    let flight = InFlight { tag, sequence: -1, ready, next, epoch, held: held.clone() };
                     self.in_flight.insert(at + i, flight);
                 }
-                self.retry_at = Some(now);
+                let todo = self.window.split(tag, &tags);
+                self.follow(todo, None, now, actions);
+                self.trouble = None;
             }
             Err(why) => {
-                let stop = stop_of(self.in_flight[at].ready.first_source_offset, &why);
-                self.abandon_from(at);
+                let stop = stop_of(flight.ready.first_source_offset, &why);
+                self.abandon();
                 self.stop_at(stop);
             }
         }
     }
 
-    fn fail(&mut self, remedy: Remedy, state: &'static str, tag: u64, why: Option<String>, hint: &str) {
-        let Some(at) = self.in_flight.iter().position(|f| f.tag == tag) else { return };
-        let offset = self.in_flight[at].ready.first_source_offset;
-        self.abandon_from(at);
+    fn end(&mut self, verdict: Verdict, why: Option<String>) {
+        let offset = self.in_flight.front().map_or(self.position, |f| f.ready.first_source_offset);
+        self.abandon();
         let message = why.unwrap_or_else(|| "the target refused the batch".to_owned());
+        let (state, hint, remedy) = match verdict {
+            Verdict::Lost | Verdict::UnknownProducer => {
+                ("sequence-lost", "nothing: the destination is asked how far it got", Remedy::Reread)
+            }
+            Verdict::Fenced => ("fenced", "see who else runs with this group.id", Remedy::Fenced),
+            Verdict::TooLarge { .. } => {
+                let (state, hint) = stops::refusal(ErrorCode(10));
+                (state, hint, Remedy::Person)
+            }
+            Verdict::Refused { code, .. } => {
+                let (state, hint) = stops::refusal(ErrorCode(code));
+                (state, hint, Remedy::Person)
+            }
+        };
         self.stop_at(Stop { state, offset, message, hint: hint.to_owned(), remedy });
     }
 
-    /// What was refused, and what followed it, is no longer awaited: the broker refuses the followers' sequences.
-    fn abandon_from(&mut self, at: usize) {
-        self.in_flight.truncate(at);
-        self.retry_at = None;
+    /// The window has ended: nothing more is awaited, what was unresolved is found out at the next start.
+    fn abandon(&mut self) {
+        self.in_flight.clear();
         self.unsent.clear();
+        self.retry_at = None;
+        self.trouble = None;
+    }
+}
+
+fn read(outcome: Outcome) -> (Reply, Option<String>) {
+    match outcome {
+        Outcome::Written { base_offset, .. } => (Reply::Written { base_offset }, None),
+        Outcome::Duplicate => (Reply::Duplicate, None),
+        Outcome::Failed { error, code, .. } => {
+            // Without a code nobody knows whether it was written: the same again will tell.
+            let reply = code.map_or(Reply::Retry, |code| Reply::from_code(code.0, -1));
+            (reply, Some(super::describe(&error)))
+        }
     }
 }
 
 fn stop_of(offset: i64, why: &StopReason) -> Stop {
-    Stop {
-        state: stops::of_shape(why).0,
-        offset,
-        message: super::describe(why),
-        hint: stops::of_shape(why).1.to_owned(),
-        remedy: Remedy::Person,
-    }
+    let (state, hint) = stops::of_shape(why);
+    Stop { state, offset, message: super::describe(why), hint: hint.to_owned(), remedy: Remedy::Person }
 }

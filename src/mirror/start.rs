@@ -10,7 +10,7 @@
 use super::partition::{Remedy, Stop};
 use super::progress::Position;
 use super::stops::Policy;
-use crate::kafka::sequence::Identity;
+use crate::kafka::admin::producers::ProducerIdentity;
 
 /// Sequences wrap at 2^31 (KIP-98).
 const SEQUENCE_MASK: i64 = 0x7fff_ffff;
@@ -173,7 +173,7 @@ pub fn scanned(position: &Position, last_sequence: Option<i32>) -> Decision {
 
 /// The sequence at which `identity` goes on: behind what it wrote already, else 0.
 #[must_use]
-pub fn next_sequence(position: Option<&Position>, skip: u64, identity: Identity) -> i32 {
+pub fn next_sequence(position: Option<&Position>, skip: u64, identity: ProducerIdentity) -> i32 {
     let Some(beside) = position.and_then(|p| p.beside.as_ref()) else { return 0 };
     if (beside.producer, beside.producer_epoch) != (identity.id, identity.epoch) {
         return 0;

@@ -12,7 +12,7 @@ use super::Wanted;
 use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
 use crate::kafka::admin::producers::describe_producers;
 use crate::kafka::fetch::Isolation;
-use crate::kafka::sequence::Identity;
+use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::{self, Cluster, TopicPartition};
 use crate::mirror::partition::{Remedy, Start, Stop};
 use crate::mirror::progress::{self, Beside, Position, Progress};
@@ -32,7 +32,7 @@ pub(super) struct Context<'a> {
     pub(super) source: &'a Cluster,
     pub(super) target: &'a Cluster,
     pub(super) progress: &'a Arc<Progress>,
-    pub(super) identity: Identity,
+    pub(super) identity: ProducerIdentity,
     pub(super) rules: Rules,
 }
 

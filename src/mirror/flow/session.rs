@@ -11,7 +11,7 @@ use super::discovery::{self, Discovered};
 use super::{Command, Context, FlowConfig, Phase, Problem, Shared, Wanted};
 use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
 use crate::kafka::admin::producers::init_producer_id;
-use crate::kafka::sequence::Identity;
+use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::{self, Cluster, TopicPartition};
 use crate::mirror::cells::PartitionCell;
 use crate::mirror::lane::{Assignment, Lane};
@@ -40,7 +40,7 @@ pub(super) struct Session {
     context: Context,
     shared: Arc<Shared>,
     source: Cluster,
-    identity: Option<Identity>,
+    identity: Option<ProducerIdentity>,
     lane: Option<Lane>,
     assigned: BTreeSet<TopicPartition>,
     known: BTreeMap<TopicPartition, Wanted>,
@@ -480,7 +480,7 @@ fn schedule(again: &mut HashMap<TopicPartition, (Instant, Backoff)>, tp: &TopicP
 }
 
 /// The flow's producer identity: through a transactional id where that is allowed, so that an older self is fenced.
-async fn identity(target: &Cluster, group: &str, connector: &str) -> Result<(Identity, String), Trouble> {
+async fn identity(target: &Cluster, group: &str, connector: &str) -> Result<(ProducerIdentity, String), Trouble> {
     let transactional = format!("mirrorkeeper-{group}-{connector}");
     let first = init_producer_id(target, Some(&transactional), Duration::from_secs(60)).await;
     match first {
@@ -494,7 +494,7 @@ async fn identity(target: &Cluster, group: &str, connector: &str) -> Result<(Ide
             format!("idempotent, without fencing: WRITE on transactional id {transactional} is not allowed"),
         )),
         Err(error) if error.denied() => {
-            Ok((Identity::NONE, "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into()))
+            Ok((ProducerIdentity::NONE, "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into()))
         }
         Err(error) => Err(trouble("identity", &error)),
     }
