@@ -38,7 +38,7 @@ pub const CONTRADICTION: &str = "CFG-016";
 pub const NO_EFFECT: &str = "CFG-017";
 /// A key of an older Kafka; its successor is named.
 pub const OLD_KEY: &str = "CFG-018";
-/// A value that Kafka's own table of types refuses though the key's own check accepts it.
+/// Something that the connector file's JSON Schema refuses and no other rule names.
 pub const SCHEMA: &str = "CFG-019";
 /// A replication policy with two published behaviours.
 pub const AMBIGUOUS_POLICY: &str = "CFG-021";
@@ -46,6 +46,8 @@ pub const AMBIGUOUS_POLICY: &str = "CFG-021";
 pub const MERGED_TOPICS: &str = "CFG-022";
 /// A secret stands in the file as it is.
 pub const LITERAL_SECRET: &str = "CFG-030";
+/// A reference to a provider that may not be there.
+pub const UNKNOWN_PROVIDER: &str = "CFG-031";
 /// A JSON file that lies where no connector file is looked for.
 pub const MISPLACED: &str = "CFG-040";
 /// The name in the file differs from the file's stem.

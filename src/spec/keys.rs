@@ -266,6 +266,17 @@ impl Connectors {
         self.0 == 0
     }
 
+    /// The simple class name, for one of the three.
+    #[must_use]
+    pub fn class_name(self) -> &'static str {
+        match self {
+            Self::SOURCE => "MirrorSourceConnector",
+            Self::CHECKPOINT => "MirrorCheckpointConnector",
+            Self::HEARTBEAT => "MirrorHeartbeatConnector",
+            _ => "MirrorMaker 2",
+        }
+    }
+
     /// The connector of a class name, full or simple, as Kafka Connect accepts it.
     #[must_use]
     pub fn of_class(class: &str) -> Option<Self> {

@@ -7,14 +7,19 @@
 //! Laws: a broken file never hides another one and never means "deleted" (laws 7 and 8), no value that could be a
 //! secret is quoted (law 9), and every input is bounded (law 10).
 
+mod combinations;
 mod config;
 pub mod diagnostic;
 pub mod keys;
 mod layout;
 mod name;
 mod parse;
+pub mod policy;
 pub mod regex;
 pub mod render;
+mod repository;
+mod rules;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

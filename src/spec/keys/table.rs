@@ -107,7 +107,7 @@ pub const KEYS: &[Key] = &[
     key("mirrorkeeper.on.truncated", SOURCE, Enum(&["fail", "continue"]), Some("fail"), Hot, "What happens when the source lost records that were copied: `continue` goes on at its end."),
     key("mirrorkeeper.prune", ALL, Enum(&["auto", "off"]), None, Effect::None, "What happens to the running connector when this file goes. Default: the instance's `prune`."),
     key("mirrorkeeper.renamed.from", ALL, Text, None, Effect::None, "The name this connector had: progress is carried over from it."),
-    key("mirrorkeeper.replication.policy", SOURCE, Enum(&["identity", "alias"]), None, ReReplicate, "Which of its two published behaviours `CustomMM2ReplicationPolicy` has: the remote topic is the topic, or the source's alias."),
+    key("mirrorkeeper.replication.policy", ALL, Enum(&["identity", "alias"]), None, ReReplicate, "Which of its two published behaviours `CustomMM2ReplicationPolicy` has: the remote topic is the topic, or the source's alias."),
     key("mirrorkeeper.state", ALL, Enum(&["running", "paused", "stopped"]), Some("running"), Hot, "What the connector should be doing."),
     key("name", ALL, Text, None, ReReplicate, "The connector's name. Default: the file's name without `.json`."),
     key("offset-syncs.topic.location", PAIR, Enum(&["source", "target"]), Some("source"), Restart, "On which cluster the offset-syncs topic lies."),
