@@ -147,10 +147,10 @@ impl World {
 
     /// Plans once and takes the steps whose number `fails` doesn't name.
     pub(crate) fn apply_except(mut self, fails: impl Fn(usize) -> bool) -> Self {
-        let plan = self.plan();
+        let (plan, seen) = (self.plan(), self.live.clone());
         for (number, step) in plan.steps.iter().enumerate() {
             if !fails(number) {
-                self.take(step);
+                self.take(step, &seen);
             }
         }
         self
@@ -161,7 +161,7 @@ impl World {
     }
 
     /// What the loop does with a step, on a live side that never fails.
-    fn take(&mut self, step: &Step) {
+    fn take(&mut self, step: &Step, seen: &Live) {
         let running =
             |config: &Config, state: TargetState| Observed { config: config.clone(), state, adopted: true, flow: None };
         let connectors = &mut self.live.connectors;
@@ -183,7 +183,7 @@ impl World {
         let desired = Desired { loaded: &self.git, revision: &self.revision };
         let base = Base { state: &self.state, key: &self.key };
         let author = Author { owner: OWNER, now: self.policy.now };
-        let written: Vec<Record> = records(step, &desired, &self.live, &base, author);
+        let written: Vec<Record> = records(step, &desired, seen, &base, author);
         for record in written {
             self.state.put(record);
         }
