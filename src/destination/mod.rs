@@ -7,5 +7,6 @@
 //! error and never "empty" (law 8); no secret is written, only its keyed fingerprint (law 9); history is a bounded ring
 //! (law 10).
 
+pub mod configs;
 pub mod memory;
 pub mod state;

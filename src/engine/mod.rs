@@ -6,6 +6,8 @@
 //! Laws: `observe` never reports healthy what is not (law 4), and an error of it is never "nothing runs" (law 8);
 //! `put` of what already runs changes nothing (law 5).
 
+pub mod embedded;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 
@@ -49,6 +51,8 @@ pub struct RestartScope {
 /// What the engine runs, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
+    /// Another process holds the group: who, and why nothing is run here. Then `connectors` says nothing.
+    pub standby: Option<String>,
     /// Each connector of the config topic, run or not.
     pub connectors: BTreeMap<Name, Observed>,
 }

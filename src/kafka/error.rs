@@ -211,6 +211,12 @@ impl Error {
         }
     }
 
+    /// Whether a broker refused for lack of an ACL.
+    #[must_use]
+    pub fn denied(&self) -> bool {
+        self.broker_code().is_some_and(ErrorCode::authorization)
+    }
+
     /// A refusal by a broker.
     #[must_use]
     pub fn broker(api: &'static str, code: ErrorCode, resource: impl Into<String>, message: Option<String>) -> Self {

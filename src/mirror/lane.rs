@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -79,7 +80,7 @@ enum Command {
 #[derive(Clone)]
 pub struct Lane {
     commands: mpsc::Sender<Command>,
-    throttled: Arc<dyn Fn() -> u64 + Send + Sync>,
+    throttled: Arc<AtomicU64>,
     _task: Arc<Task<()>>,
 }
 
@@ -115,6 +116,7 @@ struct Shaped {
 type Flush = Pin<Box<dyn Future<Output = Result<(), progress::Error>> + Send>>;
 
 struct Run {
+    throttled: Arc<AtomicU64>,
     fetcher: Fetcher,
     producer: Producer,
     progress: Arc<Progress>,
@@ -145,11 +147,9 @@ impl Lane {
         progress: Arc<Progress>,
     ) -> Self {
         let (commands, receiver) = mpsc::channel(64);
-        let throttled: Arc<dyn Fn() -> u64 + Send + Sync> = {
-            let (source, target) = (fetcher.throttled(), producer.throttled());
-            Arc::new(move || source.total_ms() + target.total_ms())
-        };
+        let throttled = Arc::new(AtomicU64::new(0));
         let run = Run {
+            throttled: throttled.clone(),
             fetcher,
             producer,
             progress,
@@ -192,6 +192,15 @@ impl Lane {
         done.await.map_err(|_| Gone)
     }
 
+    /// Lets go of partitions at once, without waiting and without progress: their owner is gone.
+    pub fn abandon(&self, partitions: Vec<TopicPartition>) {
+        let (reply, _) = oneshot::channel();
+        if self.commands.try_send(Command::Release { partitions, drain: false, reply }).is_err() {
+            // The lane ended, or is so busy that 64 commands wait: what it still copies is counted at the next start.
+            tracing::warn!("a lane could not be told to let go of partitions");
+        }
+    }
+
     /// Whether both are handles of one lane.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
@@ -201,7 +210,7 @@ impl Lane {
     /// Milliseconds that the clusters asked this lane to stay silent, since it began.
     #[must_use]
     pub fn throttled_ms(&self) -> u64 {
-        (self.throttled)()
+        self.throttled.load(Ordering::Relaxed)
     }
 }
 
@@ -221,6 +230,7 @@ impl Run {
         mut acks: mpsc::Receiver<Ack>,
     ) {
         loop {
+            self.throttled.store(self.fetcher.throttled_ms() + self.producer.throttled_ms(), Ordering::Relaxed);
             let tick = self.next_tick();
             let flush_due = self.flush_due();
             // Acknowledgements first: they free memory and move positions. Each arm is cancel-safe; none awaits.

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::lane::Lane;
 use super::progress::Progress;
-use crate::kafka::fetch::{Budget, FetchSettings, Fetcher, Isolation};
+use crate::kafka::admin::offsets::Isolation;
+use crate::kafka::fetch::{Budget, FetchSettings, Fetcher};
 use crate::kafka::produce::{ProduceSettings, Producer};
 use crate::kafka::{Cluster, ClusterConfig, TopicPartition};
 
@@ -104,6 +105,19 @@ impl Lanes {
         entry.lane.clone()
     }
 
+    /// Reserves more partitions in a lane that a flow is in already.
+    pub fn add(&self, lane: &Lane, partitions: &[TopicPartition]) {
+        if let Some(entry) = self.state().lanes.iter_mut().find(|entry| entry.lane.same(lane)) {
+            entry.partitions.extend(partitions.iter().cloned());
+        }
+    }
+
+    /// Gives partitions back that nobody waited for: the lane lets go of them as soon as it can.
+    pub fn abandon(&self, lane: &Lane, partitions: &[TopicPartition]) {
+        lane.abandon(partitions.to_vec());
+        self.give_back(lane, partitions);
+    }
+
     /// Gives reserved partitions back, after the lane released them.
     pub fn give_back(&self, lane: &Lane, partitions: &[TopicPartition]) {
         let mut state = self.state();
@@ -123,7 +137,7 @@ impl Lanes {
             client_id: source.config().client_id.clone(),
             max_wait: std::time::Duration::from_millis(u64::from(fetch.max_wait_ms)),
             min_bytes: fetch.min_bytes,
-            max_bytes: fetch.max_bytes,
+            max_bytes: usize::try_from(fetch.max_bytes).unwrap_or(usize::MAX),
             partition_max_bytes: fetch.partition_max_bytes,
             budget: self.budget.clone(),
         };

@@ -5,16 +5,21 @@
 //! [`progress`] how far each partition got. Control-plane words (files, plans, engines) are unknown here.
 
 pub mod aborted;
+pub mod assign;
 pub mod cells;
+pub mod config;
+pub mod filter;
 pub mod flow;
 pub mod lane;
 pub mod lanes;
+pub mod naming;
 pub mod partition;
 pub mod progress;
 pub mod shape;
 pub mod start;
 pub mod stops;
 pub mod tail;
+pub mod topics;
 
 /// The whole chain of an error in one line.
 #[must_use]

@@ -63,7 +63,7 @@ pub fn of_fetch(trouble: fetch::Trouble, position: i64, on_purged: Policy) -> Fe
             "an unclean leader election at the source: see mirrorkeeper.on.truncated",
             Remedy::Person,
         ),
-        T::Recreated => stop(
+        T::Recreated { .. } => stop(
             "source-recreated",
             "the source topic was deleted and created again".to_owned(),
             "decide whether the new topic is to be copied behind the old one: see mirrorkeeper.on.recreated",

@@ -6,10 +6,12 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kafka::batch::{self, RawBatch};
-use crate::kafka::fetch::{Budget, FetchEvent, FetchSettings, Fetcher, Isolation, Want};
+use crate::kafka::admin::offsets::Isolation;
+use crate::kafka::fetch::{Budget, FetchEvent, FetchSettings, Fetcher, Trouble, Want};
 use crate::kafka::{self, Cluster, TopicPartition, records};
 
 /// Bytes read of either side for a match by content; what lies further back is said to be undecided.
@@ -107,9 +109,9 @@ pub fn match_tail(original: &[u64], before: usize, copy: &[u64]) -> Matched {
 
 async fn digests(side: Side<'_>, from: i64, limit: usize) -> Result<Vec<(i64, u64)>, kafka::Error> {
     let mut digests = Vec::new();
-    let mut unreadable = None;
+    let mut unread = None;
     read(side.cluster, side.tp, from, side.end, limit, |batch| {
-        if batch.header().is_control() || unreadable.is_some() {
+        if batch.header().is_control() || unread.is_some() {
             return;
         }
         match records::decode(&batch, DECODE_LIMIT) {
@@ -118,12 +120,12 @@ async fn digests(side: Side<'_>, from: i64, limit: usize) -> Result<Vec<(i64, u6
                 let known = records.iter().map(|r| (base + i64::from(r.offset_delta), digest(r)));
                 digests.extend(known.filter(|(offset, _)| *offset >= from));
             }
-            Err(error) => unreadable = Some(error.to_string()),
+            Err(error) => unread = Some(error),
         }
     })
     .await?;
-    match unreadable {
-        Some(why) => Err(kafka::Error::protocol(why)),
+    match unread {
+        Some(error) => Err(unreadable(side.tp, from, error)),
         None => Ok(digests),
     }
 }
@@ -164,25 +166,48 @@ async fn read(
         while next == asked {
             let event = tokio::time::timeout(SILENCE, events.recv())
                 .await
-                .map_err(|_| kafka::Error::protocol(format!("no answer while reading {}-{}", tp.topic, tp.partition)))?;
+                .map_err(|_| silent(tp))?;
             match event {
                 Some(FetchEvent::Chunk(chunk)) => {
                     for batch in batch::split(&chunk.records) {
-                        let batch = batch.map_err(|e| kafka::Error::protocol(e.to_string()))?;
+                        let batch = batch.map_err(|e| unreadable(tp, next, e))?;
                         next = next.max(batch.header().next_offset());
                         bytes += batch.len();
                         each(batch);
                     }
                 }
-                Some(FetchEvent::Trouble { kind: kafka::fetch::Trouble::Retriable(_) | kafka::fetch::Trouble::Recovered, .. }) => {}
+                Some(FetchEvent::Trouble { kind: Trouble::Retriable(_) | Trouble::Recovered, .. }) => {}
                 Some(FetchEvent::Trouble { kind, .. }) => {
-                    return Err(kafka::Error::protocol(format!("{}-{} can't be read: {kind:?}", tp.topic, tp.partition)));
+                    return Err(troubled(tp, next, &kind));
                 }
-                None => return Err(kafka::Error::protocol("the reader ended".to_owned())),
+                None => return Err(silent(tp)),
             }
         }
     }
     Ok(())
+}
+
+fn unreadable(tp: &TopicPartition, offset: i64, source: batch::BatchError) -> kafka::Error {
+    kafka::Error::Records { partition: format!("{}-{}", tp.topic, tp.partition), offset, source: Arc::new(source) }
+}
+
+fn silent(tp: &TopicPartition) -> kafka::Error {
+    let addr = format!("the leader of {}-{}", tp.topic, tp.partition);
+    kafka::Error::Timeout { api: "Fetch", addr, after: SILENCE, source: None }
+}
+
+fn troubled(tp: &TopicPartition, offset: i64, kind: &Trouble) -> kafka::Error {
+    match kind {
+        Trouble::Fatal(error) | Trouble::Retriable(error) => error.clone(),
+        Trouble::Unauthorized => kafka::Error::broker("Fetch", kafka::ErrorCode(29), tp.topic.to_string(), None),
+        Trouble::UnknownTopic | Trouble::Recreated { .. } => {
+            kafka::Error::broker("Fetch", kafka::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, tp.topic.to_string(), None)
+        }
+        Trouble::OffsetOutOfRange { .. } | Trouble::Truncated { .. } | Trouble::Recovered => {
+            let resource = format!("{}-{} at {offset}", tp.topic, tp.partition);
+            kafka::Error::broker("Fetch", kafka::ErrorCode::OFFSET_OUT_OF_RANGE, resource, None)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ pub(super) async fn hold(cluster: Cluster, settings: Settings, owner: watch::Sen
         loop {
             let state = states.borrow_and_update().clone();
             let next = match state {
-                MemberState::Joining => Ownership::Joining,
+                MemberState::Joining { trouble: None } => Ownership::Joining,
+                MemberState::Joining { trouble: Some(why) } => Ownership::Waiting(why),
                 MemberState::Waiting { holder, reason } => Ownership::Waiting(format!("{holder} holds {}: {reason}", settings.group)),
                 MemberState::Member { .. } => {
                     backoff.reset();

@@ -17,6 +17,11 @@ pub struct ProducerIdentity {
     pub epoch: i16,
 }
 
+impl ProducerIdentity {
+    /// Nobody: without idempotence.
+    pub const NONE: Self = Self { id: -1, epoch: -1 };
+}
+
 /// What a partition knows of a producer (KIP-664).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerState {

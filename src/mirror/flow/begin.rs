@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Wanted;
-use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
+use crate::kafka::admin::offsets::{Isolation, OffsetSpec, list_offsets};
 use crate::kafka::admin::producers::describe_producers;
-use crate::kafka::fetch::Isolation;
 use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::{self, Cluster, TopicPartition};
 use crate::mirror::partition::{Remedy, Start, Stop};
@@ -192,7 +191,9 @@ impl Context<'_> {
         self.progress.put(records).await.map_err(|error| match error {
             progress::Error::Log { source, .. } => source,
             // Writing decodes nothing, so nothing can be unreadable.
-            progress::Error::Unreadable { why, .. } => kafka::Error::protocol(why),
+            progress::Error::Unreadable { why, .. } => {
+                kafka::Error::Settings { what: "progress".into(), message: why }
+            }
         })
     }
 }
@@ -208,7 +209,10 @@ fn producer_known(
     let Some(beside) = position.and_then(|p| p.beside.as_ref()) else { return ProducerKnown::NotAsked };
     let Some(states) = states else { return ProducerKnown::NotAsked };
     match states.iter().find(|s| s.producer_id == beside.producer) {
-        Some(s) if s.last_sequence >= 0 => ProducerKnown::Wrote { epoch: s.epoch, last_sequence: s.last_sequence },
+        Some(s) if s.last_sequence >= 0 => {
+            let epoch = i16::try_from(s.epoch).unwrap_or(i16::MAX);
+            ProducerKnown::Wrote { epoch, last_sequence: s.last_sequence }
+        }
         _ => ProducerKnown::Absent,
     }
 }

@@ -9,6 +9,7 @@
 
 mod begin;
 mod discovery;
+mod estimate;
 mod report;
 mod session;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use estimate::{AtStake, estimate};
 pub use report::{Health, PartitionState, Phase, Problem, Report};
 
 use super::cells::{FlowCell, PartitionCell};

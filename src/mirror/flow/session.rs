@@ -45,6 +45,7 @@ pub(super) struct Session {
     assigned: BTreeSet<TopicPartition>,
     known: BTreeMap<TopicPartition, Wanted>,
     discovered: Option<Discovered>,
+    synced: Option<Instant>,
     again: HashMap<TopicPartition, (Instant, Backoff)>,
     fenced: bool,
 }
@@ -69,6 +70,7 @@ impl Session {
             assigned: BTreeSet::new(),
             known: BTreeMap::new(),
             discovered: None,
+            synced: None,
             again: HashMap::new(),
             fenced: false,
         }
@@ -210,8 +212,12 @@ impl Session {
     }
 
     async fn refresh(&mut self) -> Result<(), Trouble> {
-        let discovered = discovery::discover(&self.config, &self.source, self.context.lanes.target()).await;
+        let sync = self.config.sync_configs_interval.is_some_and(|every| self.synced.is_none_or(|at| at.elapsed() >= every));
+        let discovered = discovery::discover(&self.config, &self.source, self.context.lanes.target(), sync).await;
         let discovered = discovered.map_err(|e| trouble("topics", &e))?;
+        if sync {
+            self.synced = Some(Instant::now());
+        }
         self.shared.problem("topics", None);
         for area in discovery::AREAS {
             self.shared.problem(area, discovered.problems.get(area).cloned());

@@ -1,0 +1,175 @@
+//! Between the control plane's values and the data plane's: configurations in, reports out.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Settings;
+use crate::engine::{Error, Estimate, FlowReport, Health, PartitionReport, Problem, TaskReport};
+use crate::kafka::TopicPartition;
+use crate::mirror::assign::assign;
+use crate::mirror::config::FlowConfig;
+use crate::mirror::flow::{self, Snapshot};
+use crate::mirror::lanes::Lanes;
+use crate::spec::keys::{self, Effect};
+use crate::spec::{Config, Name, TargetState};
+
+/// The typed configuration, or why it can't be run.
+pub(super) fn flow_config(name: &Name, config: &Config, settings: &Settings) -> Result<FlowConfig, Problem> {
+    let invalid = |message: String, hint: &str| Problem {
+        code: "CONFIG".to_owned(),
+        message,
+        hint: Some(hint.to_owned()),
+        since: Timestamp::now(),
+    };
+    let class = config.get("connector.class").unwrap_or_default();
+    if class.rsplit('.').next() != Some("MirrorSourceConnector") {
+        return Err(invalid(format!("connector class {class} can't be run here"), "only MirrorSourceConnector is run so far"));
+    }
+    FlowConfig::of(name.as_str(), config, &settings.worker)
+        .map_err(|problems| invalid(problems.join("; "), "correct the connector's configuration"))
+}
+
+/// Whether a running flow can take `new` over without a restart.
+pub(super) fn hot(old: &Config, new: &Config) -> bool {
+    let changed = |key: &str| old.get(key) != new.get(key);
+    let mut names = old.iter().chain(new.iter()).map(|(key, _)| key).filter(|key| changed(key));
+    names.all(|key| matches!(keys::effect(key), Effect::None | Effect::Hot))
+}
+
+/// The report of a running flow.
+pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -> FlowReport {
+    let now_ms = Timestamp::now().as_millisecond();
+    let partitions: Vec<_> = snapshot.report.partitions.iter().map(|(tp, p)| partition(tp, p)).collect();
+    let views = snapshot.report.partitions.values().map(|p| &p.view);
+    let lags: Option<Vec<u64>> = views.clone().map(crate::mirror::cells::View::lag).collect();
+    let ages: Option<Vec<u64>> = views.clone().map(|view| view.oldest_uncopied_ms(now_ms)).collect();
+    FlowReport {
+        health: health(snapshot.report.health),
+        problems: snapshot.report.problems.iter().map(problem).collect(),
+        lag_records: lags.map(|lags| lags.iter().sum()),
+        oldest_uncopied_ms: ages.map(|ages| ages.into_iter().max().unwrap_or(0)),
+        last_acknowledged: snapshot.last_ack_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        bytes_per_second: snapshot.bytes_per_second,
+        records_total: snapshot.totals.0,
+        bytes_total: snapshot.totals.1,
+        path: "batch: record batches are copied as they are".to_owned(),
+        shapes: snapshot.shapes.clone(),
+        mode: snapshot.mode.clone(),
+        throttled_ms: snapshot.throttled_ms,
+        tasks: tasks(config, snapshot, state),
+        partitions,
+        source_cluster_id: snapshot.source_id.clone(),
+        target_cluster_id: snapshot.target_id.clone(),
+        started: time(snapshot.started_ms),
+        retries: snapshot.retries,
+        next_attempt: snapshot.next_attempt_ms.map(time),
+        lost_records: views.map(|view| view.lost).sum(),
+    }
+}
+
+/// The report of a connector that nothing runs for.
+pub(super) fn not_running(health: Health, problems: Vec<Problem>) -> FlowReport {
+    FlowReport {
+        health,
+        problems,
+        lag_records: None,
+        oldest_uncopied_ms: None,
+        last_acknowledged: None,
+        bytes_per_second: 0,
+        records_total: 0,
+        bytes_total: 0,
+        path: "none: not running".to_owned(),
+        shapes: BTreeMap::new(),
+        mode: "none".to_owned(),
+        throttled_ms: 0,
+        tasks: Vec::new(),
+        partitions: Vec::new(),
+        source_cluster_id: None,
+        target_cluster_id: None,
+        started: Timestamp::now(),
+        retries: 0,
+        next_attempt: None,
+        lost_records: 0,
+    }
+}
+
+/// A flow's task never ends by itself.
+pub(super) fn ended() -> Problem {
+    Problem {
+        code: "FLOW-ENDED".to_owned(),
+        message: "the flow's task ended unexpectedly; it is started anew".to_owned(),
+        hint: Some("a defect of mirrorkeeper: please report it with the log".to_owned()),
+        since: Timestamp::now(),
+    }
+}
+
+/// What `config` would copy.
+pub(super) async fn estimate(name: &Name, config: &Config, settings: &Settings, lanes: &Lanes) -> Result<Estimate, Error> {
+    let invalid = |problem: Problem| Error::Invalid { name: name.clone(), why: problem.message };
+    let flow_config = flow_config(name, config, settings).map_err(invalid)?;
+    let found = flow::estimate(&flow_config, lanes).await;
+    let found = found.map_err(|e| Error::Unavailable { what: format!("estimating {name}"), why: crate::mirror::describe(&e) })?;
+    Ok(Estimate { topics: found.topics, records: found.records, bytes: None })
+}
+
+fn partition(tp: &TopicPartition, state: &flow::PartitionState) -> PartitionReport {
+    PartitionReport {
+        topic: tp.topic.to_string(),
+        partition: tp.partition,
+        remote_topic: state.remote.clone(),
+        state: state.state.clone(),
+        position: state.view.position,
+        end: state.view.end,
+        lag: state.view.lag(),
+        problem: state.problem.as_ref().map(problem),
+    }
+}
+
+fn problem(problem: &flow::Problem) -> Problem {
+    Problem {
+        code: problem.code.clone(),
+        message: problem.message.clone(),
+        hint: problem.hint.clone(),
+        since: time(problem.since_ms),
+    }
+}
+
+fn tasks(config: &Config, snapshot: &Snapshot, state: TargetState) -> Vec<TaskReport> {
+    let tasks_max = config.get("tasks.max").and_then(|v| v.trim().parse().ok()).unwrap_or(1);
+    let partitions: Vec<_> = snapshot.report.partitions.keys().cloned().collect();
+    let split = assign(&partitions, tasks_max);
+    (0..).zip(split).map(|(id, partitions)| task(id, &partitions, snapshot, state)).collect()
+}
+
+fn task(id: u32, partitions: &[TopicPartition], snapshot: &Snapshot, state: TargetState) -> TaskReport {
+    let states = partitions.iter().filter_map(|tp| snapshot.report.partitions.get(tp));
+    // Kafka Connect has one word for a task; a partition that stands still fails it (law 4).
+    let failed = states.clone().find(|p| p.view.stop.is_some()).and_then(|p| p.problem.as_ref());
+    let word = match (state, failed) {
+        (TargetState::Running, None) => "RUNNING",
+        (TargetState::Running, Some(_)) => "FAILED",
+        _ => "PAUSED",
+    };
+    TaskReport {
+        id,
+        state: word.to_owned(),
+        partitions: partitions.iter().map(|tp| format!("{}-{}", tp.topic, tp.partition)).collect(),
+        trace: failed.filter(|_| word == "FAILED").map(|problem| problem.message.clone()),
+    }
+}
+
+fn health(health: flow::Health) -> Health {
+    match health {
+        flow::Health::Healthy => Health::Healthy,
+        flow::Health::Paused => Health::Paused,
+        flow::Health::Starting => Health::Starting,
+        flow::Health::Degraded => Health::Degraded,
+        flow::Health::Stalled => Health::Stalled,
+        flow::Health::Failed => Health::Failed,
+    }
+}
+
+fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
