@@ -10,6 +10,7 @@ mod table;
 mod values;
 
 pub use secrets::{Reference, holds_literal_secret, is_secret, only_references, references};
+pub(super) use suggest::distance;
 pub use suggest::suggest;
 pub use table::KEYS;
 pub use values::{BadValue, canonical, check, list};

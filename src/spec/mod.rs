@@ -15,11 +15,13 @@ mod layout;
 mod name;
 mod parse;
 pub mod policy;
+pub mod properties;
 pub mod regex;
 pub mod render;
 mod repository;
 mod rules;
 pub mod schema;
+pub mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

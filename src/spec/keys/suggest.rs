@@ -44,7 +44,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
 }
 
 /// How many characters must be inserted, removed, replaced or swapped with their neighbour.
-pub(super) fn distance(a: &str, b: &str) -> usize {
+pub(in crate::spec) fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before: Vec<usize> = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();

@@ -1,0 +1,230 @@
+//! One running connector: its discovery, its partitions, its life cycle.
+//!
+//! A [`Flow`] is one task. It finds the source topics, plans and applies what the remote topics need, begins partitions and
+//! hands them to a lane, and looks after those that stop. Data never passes through it. Whoever owns the flow reads its
+//! [`Flow::report`] and stops it; dropping it leaves what is in flight unacknowledged, which the next start finds out.
+//!
+//! Laws: one bad topic or partition leaves the others alone (law 7); a failure to list topics is never "no topics"
+//! (law 8): what runs goes on with what was known.
+
+mod begin;
+mod discovery;
+mod report;
+mod session;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use report::{Health, PartitionState, Phase, Problem, Report};
+
+use super::cells::{FlowCell, PartitionCell};
+use super::config::FlowConfig;
+use super::lanes::Lanes;
+use crate::kafka::TopicPartition;
+use crate::supervise::{self, Task};
+
+/// A source partition that is to be copied, with what beginning needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) source: TopicPartition,
+    pub(super) source_id: Option<uuid::Uuid>,
+    pub(super) target: TopicPartition,
+    pub(super) target_id: Option<String>,
+}
+
+/// What flows of one process share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Lanes to the destination.
+    pub lanes: Arc<Lanes>,
+    /// `group.id`: part of the transactional id under which the producer identity is taken.
+    pub group: String,
+    /// How many flows may start at once.
+    pub starting: Arc<tokio::sync::Semaphore>,
+}
+
+/// A running flow.
+#[derive(Debug)]
+pub struct Flow {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    task: Task<()>,
+}
+
+/// What a flow may be asked.
+#[derive(Debug)]
+enum Command {
+    /// Other configuration that needs no restart.
+    Update(Box<FlowConfig>),
+    /// Await what is in flight, write progress, end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What the flow's task and its readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) cell: Arc<FlowCell>,
+    pub(super) state: Mutex<State>,
+}
+
+/// The part of a flow that reports read.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) problems: BTreeMap<String, Problem>,
+    pub(super) partitions: BTreeMap<TopicPartition, (Arc<str>, Arc<PartitionCell>)>,
+    pub(super) source_id: Option<String>,
+    pub(super) target_id: Option<String>,
+    pub(super) mode: String,
+    pub(super) started_ms: i64,
+    pub(super) retries: u32,
+    pub(super) next_attempt_ms: Option<i64>,
+    pub(super) lane: Option<super::lane::Lane>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Everything that a flow says about itself.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Health, problems and partitions.
+    pub report: Report,
+    /// Cluster ids once known.
+    pub source_id: Option<String>,
+    /// Cluster ids once known.
+    pub target_id: Option<String>,
+    /// `idempotent` or `plain`, with the reason.
+    pub mode: String,
+    /// Wall clock in ms when this run began.
+    pub started_ms: i64,
+    /// Failed attempts in a row.
+    pub retries: u32,
+    /// When the next attempt is due.
+    pub next_attempt_ms: Option<i64>,
+    /// Records and bytes acknowledged.
+    pub totals: (u64, u64),
+    /// Bytes per second over the last ten seconds.
+    pub bytes_per_second: u64,
+    /// Wall clock in ms of the last acknowledgement.
+    pub last_ack_ms: Option<i64>,
+    /// Batches by what was done with them.
+    pub shapes: BTreeMap<String, u64>,
+    /// Milliseconds of silence that the clusters asked for.
+    pub throttled_ms: u64,
+}
+
+// === impl Flow ===
+
+impl Flow {
+    /// Starts a flow; with `paused` it looks and reports, and copies nothing.
+    #[must_use]
+    pub fn start(config: FlowConfig, paused: bool, context: Context) -> Self {
+        let (commands, receiver) = mpsc::channel(8);
+        let shared = Arc::new(Shared {
+            cell: Arc::new(FlowCell::new(config.max_bytes_per_second)),
+            state: Mutex::new(State::new()),
+        });
+        let name = format!("flow {}", config.name);
+        let session = session::Session::new(config, paused, context, shared.clone());
+        let task = supervise::spawn(name, session.run(receiver));
+        Self { shared, commands, task }
+    }
+
+    /// Replaces the configuration without a restart; the caller knows that all changes are hot.
+    pub async fn update(&self, config: FlowConfig) {
+        self.shared.cell.set_limit(config.max_bytes_per_second);
+        // A task that ended has nobody to tell; its end is seen by `ended`.
+        let _ = self.commands.send(Command::Update(Box::new(config))).await;
+    }
+
+    /// Awaits what is in flight and writes progress, within `grace`; then the flow is gone. Whether it ended in time.
+    pub async fn stop(self, grace: Duration) -> bool {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::Stop(reply)).await.is_err() {
+            return true;
+        }
+        tokio::time::timeout(grace, done).await.is_ok()
+    }
+
+    /// Whether its task ended, which it never does by itself.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Everything it says about itself, as of now.
+    #[must_use]
+    pub fn snapshot(&self, stall_after: Duration) -> Snapshot {
+        let state = self.shared.state();
+        let views = state
+            .partitions
+            .iter()
+            .map(|(tp, (remote, cell))| (tp.clone(), (remote.to_string(), cell.view())))
+            .collect();
+        let now_ms = super::wall_ms();
+        let stall_after_ms = i64::try_from(stall_after.as_millis()).unwrap_or(i64::MAX);
+        let problems: Vec<_> = state.problems.values().cloned().collect();
+        let cell = &self.shared.cell;
+        Snapshot {
+            report: report::report(state.phase, &problems, views, now_ms, stall_after_ms),
+            source_id: state.source_id.clone(),
+            target_id: state.target_id.clone(),
+            mode: state.mode.clone(),
+            started_ms: state.started_ms,
+            retries: state.retries,
+            next_attempt_ms: state.next_attempt_ms,
+            totals: cell.totals(),
+            bytes_per_second: cell.bytes_per_second(),
+            last_ack_ms: cell.last_ack_ms(),
+            shapes: cell.shapes(),
+            throttled_ms: state.lane.as_ref().map_or(0, super::lane::Lane::throttled_ms),
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Each change is whole, so a poisoned lock still guards a readable value.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a problem of one area, keeping since when it lasts; `None` clears it.
+    pub(super) fn problem(&self, area: &str, problem: Option<Problem>) {
+        let mut state = self.state();
+        match problem {
+            None => {
+                state.problems.remove(area);
+            }
+            Some(mut problem) => {
+                if let Some(before) = state.problems.get(area)
+                    && before.code == problem.code
+                {
+                    problem.since_ms = before.since_ms;
+                }
+                state.problems.insert(area.to_owned(), problem);
+            }
+        }
+    }
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            phase: Phase::Starting,
+            problems: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            source_id: None,
+            target_id: None,
+            mode: String::from("unknown"),
+            started_ms: super::wall_ms(),
+            retries: 0,
+            next_attempt_ms: None,
+            lane: None,
+            notes: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! The flow's task: discover, begin, look after, end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::begin::{self, Begun};
+use super::discovery::{self, Discovered};
+use super::{Command, Context, FlowConfig, Phase, Problem, Shared, Wanted};
+use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
+use crate::kafka::admin::producers::init_producer_id;
+use crate::kafka::admin::producers::ProducerIdentity;
+use crate::kafka::{self, Cluster, TopicPartition};
+use crate::mirror::cells::PartitionCell;
+use crate::mirror::lane::{Assignment, Lane};
+use crate::mirror::{describe, wall_ms};
+use crate::mirror::partition::Remedy;
+use crate::mirror::start::Rules;
+use crate::supervise::Backoff;
+
+/// How often what is not being fetched (paused or stopped partitions) is asked for its end, so that lag stays true.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Waits between attempts to connect and discover.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Waits before a stopped partition is begun again, by whether a person has to act.
+const REREAD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+const PERSON: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
+
+/// Partitions begun in one go: bounds the size of requests and of the identity records written at once.
+const BEGIN_AT_ONCE: usize = 200;
+
+/// The flow's task.
+pub(super) struct Session {
+    config: FlowConfig,
+    paused: bool,
+    context: Context,
+    shared: Arc<Shared>,
+    source: Cluster,
+    identity: Option<ProducerIdentity>,
+    lane: Option<Lane>,
+    assigned: BTreeSet<TopicPartition>,
+    known: BTreeMap<TopicPartition, Wanted>,
+    discovered: Option<Discovered>,
+    again: HashMap<TopicPartition, (Instant, Backoff)>,
+    fenced: bool,
+}
+
+/// A flow can't go on as it is.
+pub(super) struct Trouble {
+    pub(super) area: &'static str,
+    pub(super) problem: Problem,
+}
+
+impl Session {
+    pub(super) fn new(config: FlowConfig, paused: bool, context: Context, shared: Arc<Shared>) -> Self {
+        let source = context.lanes.source(&config.source);
+        Self {
+            config,
+            paused,
+            context,
+            shared,
+            source,
+            identity: None,
+            lane: None,
+            assigned: BTreeSet::new(),
+            known: BTreeMap::new(),
+            discovered: None,
+            again: HashMap::new(),
+            fenced: false,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        let mut wake = Instant::now();
+        loop {
+            let shared = self.shared.clone();
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Update(config)) => {
+                        self.config = *config;
+                        wake = Instant::now();
+                    }
+                    Some(Command::Stop(reply)) => return self.stop(reply).await,
+                    None => return,
+                },
+                () = shared.cell.attention.notified() => wake = wake.min(Instant::now() + Duration::from_millis(50)),
+                () = tokio::time::sleep_until(wake.into()) => {
+                    // A command that comes meanwhile waits for the round to end; each step of a round has a deadline.
+                    let round = self.round(&mut commands).await;
+                    let wait = match round {
+                        Ok(Some(reply)) => return self.stop(reply).await,
+                        Ok(None) => {
+                            backoff.reset();
+                            self.next_round()
+                        }
+                        Err(trouble) => {
+                            let wait = backoff.next_delay();
+                            tracing::warn!(connector = %self.config.name, code = %trouble.problem.code, "{}", trouble.problem.message);
+                            self.shared.problem(trouble.area, Some(trouble.problem));
+                            wait
+                        }
+                    };
+                    let mut state = self.shared.state();
+                    state.retries = backoff.attempts();
+                    let due = wall_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                    state.next_attempt_ms = (backoff.attempts() > 0).then_some(due);
+                    wake = Instant::now() + wait;
+                }
+            }
+        }
+    }
+
+    /// One round, unless a stop comes first: a source that does not answer must not hold up the end.
+    async fn round(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<Option<oneshot::Sender<()>>, Trouble> {
+        let mut update = None;
+        let outcome = {
+            let step = self.step();
+            tokio::pin!(step);
+            loop {
+                tokio::select! {
+                    outcome = &mut step => break outcome,
+                    command = commands.recv() => match command {
+                        Some(Command::Stop(reply)) => return Ok(Some(reply)),
+                        Some(Command::Update(config)) => update = Some(config),
+                        None => std::future::pending().await,
+                    },
+                }
+            }
+        };
+        if let Some(config) = update {
+            self.config = *config;
+            self.discovered = None;
+        }
+        outcome.map(|()| None)
+    }
+
+    /// When something is due next.
+    fn next_round(&self) -> Duration {
+        let now = Instant::now();
+        let again = self.again.values().map(|(at, _)| at.saturating_duration_since(now)).min();
+        let refresh = self.discovered.as_ref().map_or(Duration::ZERO, |d| {
+            (d.at + self.config.refresh_topics_interval).saturating_duration_since(now)
+        });
+        again.into_iter().chain([refresh, LOOK_EVERY]).min().unwrap_or(LOOK_EVERY).max(Duration::from_millis(20))
+    }
+
+    /// Everything that is due: connect, refresh topics, begin what is new or due again, look at what stands still.
+    async fn step(&mut self) -> Result<(), Trouble> {
+        if self.fenced {
+            // Another writer bumped our epoch: everything is released and begun again under a new identity.
+            self.restart().await;
+        }
+        self.connect().await?;
+        let due = self.discovered.as_ref().is_none_or(|d| d.at.elapsed() >= self.config.refresh_topics_interval);
+        if due {
+            self.refresh().await?;
+        }
+        self.look_after_stopped();
+        if !self.paused {
+            self.begin_due().await?;
+        }
+        self.look().await;
+        self.shared.state().phase = if self.paused { Phase::Paused } else { Phase::Running };
+        Ok(())
+    }
+
+    async fn connect(&mut self) -> Result<(), Trouble> {
+        let known = self.shared.state().source_id.is_some() && (self.paused || self.identity.is_some());
+        if known {
+            return Ok(());
+        }
+        let target = self.context.lanes.target().clone();
+        let source_id = self.source.id().await.map_err(|e| trouble("source", &e))?;
+        let target_id = target.id().await.map_err(|e| trouble("target", &e))?;
+        self.shared.problem("source", None);
+        self.shared.problem("target", None);
+        if source_id == target_id {
+            return Err(Trouble {
+                area: "source",
+                problem: Problem {
+                    code: "SAME-CLUSTER".into(),
+                    message: format!("source and destination are the same cluster ({source_id})"),
+                    hint: Some("correct source.cluster.bootstrap.servers".into()),
+                    since_ms: wall_ms(),
+                    fatal: true,
+                },
+            });
+        }
+        {
+            let mut state = self.shared.state();
+            state.source_id = Some(source_id);
+            state.target_id = Some(target_id);
+        }
+        if !self.paused {
+            let _turn = self.context.starting.acquire().await;
+            let (identity, mode) = identity(&target, &self.context.group, &self.config.name).await?;
+            self.identity = Some(identity);
+            self.shared.state().mode = mode;
+        }
+        Ok(())
+    }
+
+    async fn refresh(&mut self) -> Result<(), Trouble> {
+        let discovered = discovery::discover(&self.config, &self.source, self.context.lanes.target()).await;
+        let discovered = discovered.map_err(|e| trouble("topics", &e))?;
+        self.shared.problem("topics", None);
+        for area in discovery::AREAS {
+            self.shared.problem(area, discovered.problems.get(area).cloned());
+        }
+        let wanted: BTreeMap<_, _> = discovered.wanted.iter().map(|w| (w.source.clone(), w.clone())).collect();
+        let gone: Vec<_> = self.known.keys().filter(|tp| !wanted.contains_key(tp)).cloned().collect();
+        if !gone.is_empty() {
+            self.release(&gone, true).await;
+            let mut state = self.shared.state();
+            for tp in &gone {
+                state.partitions.remove(tp);
+                self.again.remove(tp);
+            }
+        }
+        {
+            let mut state = self.shared.state();
+            for (tp, w) in &wanted {
+                state.partitions.entry(tp.clone()).or_insert_with(|| (w.target.topic.clone(), Arc::default()));
+            }
+        }
+        self.known = wanted;
+        self.discovered = Some(discovered);
+        Ok(())
+    }
+
+    /// Partitions that stopped are due again after a back-off; a fenced one makes the whole flow begin anew.
+    fn look_after_stopped(&mut self) {
+        let state = self.shared.state();
+        for tp in &self.assigned {
+            let Some((_, cell)) = state.partitions.get(tp) else { continue };
+            let view = cell.view();
+            let Some(stop) = view.stop else {
+                if view.last_ack_ms.is_some() || view.lag() == Some(0) {
+                    self.again.remove(tp);
+                }
+                continue;
+            };
+            if stop.remedy == Remedy::Fenced || stop.state == "sequence-lost" {
+                self.fenced = true;
+            }
+            schedule(&mut self.again, tp, stop.remedy);
+        }
+    }
+
+    async fn begin_due(&mut self) -> Result<(), Trouble> {
+        let now = Instant::now();
+        let due: Vec<Wanted> = self
+            .known
+            .values()
+            .filter(|w| match self.again.get(&w.source) {
+                Some((at, _)) => *at <= now,
+                None => !self.assigned.contains(&w.source),
+            })
+            .cloned()
+            .collect();
+        for chunk in due.chunks(BEGIN_AT_ONCE) {
+            self.begin(chunk.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, wanted: Vec<Wanted>) -> Result<(), Trouble> {
+        let Some(identity) = self.identity else { return Ok(()) };
+        let again: Vec<_> = wanted.iter().map(|w| w.source.clone()).filter(|tp| self.assigned.contains(tp)).collect();
+        self.release(&again, true).await;
+        let target = self.context.lanes.target().clone();
+        let progress = self.context.lanes.progress().clone();
+        let context = begin::Context {
+            connector: &self.config.name,
+            alias: &self.config.source_alias,
+            source: &self.source,
+            target: &target,
+            progress: &progress,
+            identity,
+            rules: Rules { on_recreated: self.config.on_recreated, reset: self.config.reset },
+        };
+        let begun = begin::begin(&context, wanted).await.map_err(|e| trouble("positions", &e))?;
+        self.shared.problem("positions", None);
+        let mut assignments = Vec::new();
+        for begun in begun {
+            match begun {
+                Begun::Ready { wanted, start, target_next, note } => {
+                    if let Some(note) = note {
+                        tracing::warn!(connector = %self.config.name, "{note}");
+                        self.shared.state().notes.push(note);
+                    }
+                    if let Some(assignment) = self.assignment(wanted, start, target_next) {
+                        assignments.push(assignment);
+                    }
+                }
+                Begun::Not { wanted, stop } => {
+                    schedule(&mut self.again, &wanted.source, stop.remedy);
+                    if let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source) {
+                        cell.update(|view| {
+                            view.stopped_since_ms = Some(view.stopped_since_ms.unwrap_or_else(wall_ms));
+                            view.stop = Some(stop);
+                        });
+                    }
+                }
+            }
+        }
+        self.assign(assignments).await
+    }
+
+    fn assignment(
+        &self,
+        wanted: Wanted,
+        start: crate::mirror::partition::Start,
+        target_next: Option<i64>,
+    ) -> Option<Assignment> {
+        let cell: Arc<PartitionCell> = self.shared.state().partitions.get(&wanted.source)?.1.clone();
+        let policy = self.discovered.as_ref()?.policies.get(&wanted.target.topic)?.clone();
+        let key = crate::mirror::progress::Key {
+            connector: self.config.name.clone(),
+            cluster: self.config.source_alias.clone(),
+            topic: wanted.source.topic.to_string(),
+            partition: wanted.source.partition,
+        };
+        Some(Assignment {
+            flow: self.shared.cell.clone(),
+            cell,
+            key,
+            source: wanted.source,
+            source_id: wanted.source_id,
+            target: wanted.target,
+            target_id: wanted.target_id,
+            start,
+            target_next,
+            policy,
+            on_purged: self.config.on_purged,
+        })
+    }
+
+    async fn assign(&mut self, assignments: Vec<Assignment>) -> Result<(), Trouble> {
+        if assignments.is_empty() {
+            return Ok(());
+        }
+        let partitions: Vec<_> = assignments.iter().map(|a| a.source.clone()).collect();
+        let fresh: Vec<_> = partitions.iter().filter(|tp| !self.assigned.contains(tp)).cloned().collect();
+        let lane = match &self.lane {
+            // A flow stays in its lane: its partitions are kept apart from other flows' there.
+            Some(lane) => {
+                self.context.lanes.add(lane, &fresh);
+                lane.clone()
+            }
+            None => self.context.lanes.reserve(&self.source, &self.config.reading, &fresh),
+        };
+        self.shared.state().lane = Some(lane.clone());
+        self.lane = Some(lane.clone());
+        for tp in &partitions {
+            if let Some((at, _)) = self.again.get_mut(tp) {
+                // It stays known as troubled until it moves, but is not due again before it stops again.
+                *at = Instant::now() + PERSON.1;
+            }
+        }
+        self.assigned.extend(partitions);
+        lane.assign(assignments).await.map_err(|_| Trouble {
+            area: "lane",
+            problem: Problem {
+                code: "LANE-ENDED".into(),
+                message: "the data path of this flow ended unexpectedly".into(),
+                hint: Some("a defect of mirrorkeeper: please report it with the log".into()),
+                since_ms: wall_ms(),
+                fatal: true,
+            },
+        })
+    }
+
+    async fn release(&mut self, partitions: &[TopicPartition], drain: bool) {
+        let Some(lane) = &self.lane else { return };
+        let held: Vec<_> = partitions.iter().filter(|tp| self.assigned.contains(tp)).cloned().collect();
+        if held.is_empty() {
+            return;
+        }
+        // A lane that is gone holds nothing any more.
+        let _ = lane.release(held.clone(), drain).await;
+        self.context.lanes.give_back(lane, &held);
+        for tp in &held {
+            self.assigned.remove(tp);
+        }
+        if self.assigned.is_empty() {
+            self.lane = None;
+            self.shared.state().lane = None;
+        }
+    }
+
+    async fn restart(&mut self) {
+        let all: Vec<_> = self.assigned.iter().cloned().collect();
+        self.release(&all, true).await;
+        self.identity = None;
+        self.fenced = false;
+        self.again.clear();
+        if let Err(error) = self.context.lanes.progress().refresh().await {
+            tracing::warn!(connector = %self.config.name, error = %describe(&error), "progress can't be read again");
+        }
+    }
+
+    /// The ends of partitions that nobody fetches, so that their lag stays true.
+    async fn look(&mut self) {
+        let partitions: Vec<_> = {
+            let state = self.shared.state();
+            let idle = state.partitions.iter().filter(|(tp, (_, cell))| {
+                self.paused || !self.assigned.contains(tp) || cell.view().stop.is_some()
+            });
+            idle.map(|(tp, (_, cell))| (tp.clone(), cell.clone())).collect()
+        };
+        if partitions.is_empty() {
+            return;
+        }
+        let asked: Vec<_> = partitions.iter().map(|(tp, _)| (tp.clone(), OffsetSpec::Latest)).collect();
+        match list_offsets(&self.source, &asked, self.config.reading.isolation).await {
+            Ok(answers) => {
+                self.shared.problem("lag", None);
+                let ends: HashMap<_, _> = answers.into_iter().filter_map(|(tp, a)| Some((tp, a.ok()?.offset))).collect();
+                for (tp, cell) in partitions {
+                    let position = cell.view().position.or_else(|| self.stored(&tp));
+                    if let (Some(end), Some(position)) = (ends.get(&tp), position) {
+                        cell.update(|view| view.at(position, Some(*end), wall_ms()));
+                    }
+                }
+            }
+            Err(error) => self.shared.problem("lag", Some(trouble("lag", &error).problem)),
+        }
+    }
+
+    fn stored(&self, tp: &TopicPartition) -> Option<i64> {
+        let key = crate::mirror::progress::Key {
+            connector: self.config.name.clone(),
+            cluster: self.config.source_alias.clone(),
+            topic: tp.topic.to_string(),
+            partition: tp.partition,
+        };
+        // Unreadable progress is reported where partitions begin; here it only leaves the lag unknown.
+        self.context.lanes.progress().get(&key).ok().flatten().map(|p| p.next)
+    }
+
+    async fn stop(mut self, reply: oneshot::Sender<()>) {
+        let all: Vec<_> = self.assigned.iter().cloned().collect();
+        self.release(&all, true).await;
+        let _ = reply.send(());
+    }
+}
+
+impl Drop for Session {
+    /// A flow that is dropped in the middle gives its partitions back, so that the next one may have them.
+    fn drop(&mut self) {
+        if let Some(lane) = &self.lane {
+            let held: Vec<_> = self.assigned.iter().cloned().collect();
+            self.context.lanes.abandon(lane, &held);
+        }
+    }
+}
+
+fn schedule(again: &mut HashMap<TopicPartition, (Instant, Backoff)>, tp: &TopicPartition, remedy: Remedy) {
+    let (first, cap) = if remedy == Remedy::Person { PERSON } else { REREAD };
+    let now = Instant::now();
+    match again.get_mut(tp) {
+        // Already due, or not yet: one wait per stop.
+        Some((at, _)) if *at <= now + cap && *at > now => {}
+        Some((at, backoff)) => *at = now + backoff.next_delay(),
+        None => {
+            let mut backoff = Backoff::new(first, cap);
+            again.insert(tp.clone(), (now + backoff.next_delay(), backoff));
+        }
+    }
+}
+
+/// The flow's producer identity: through a transactional id where that is allowed, so that an older self is fenced.
+async fn identity(target: &Cluster, group: &str, connector: &str) -> Result<(ProducerIdentity, String), Trouble> {
+    let transactional = format!("mirrorkeeper-{group}-{connector}");
+    let first = init_producer_id(target, Some(&transactional), Duration::from_secs(60)).await;
+    match first {
+        Ok(identity) => return Ok((identity, "idempotent".into())),
+        Err(error) if error.denied() => {}
+        Err(error) => return Err(trouble("identity", &error)),
+    }
+    match init_producer_id(target, None, Duration::from_secs(60)).await {
+        Ok(identity) => Ok((
+            identity,
+            format!("idempotent, without fencing: WRITE on transactional id {transactional} is not allowed"),
+        )),
+        Err(error) if error.denied() => {
+            Ok((ProducerIdentity::NONE, "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into()))
+        }
+        Err(error) => Err(trouble("identity", &error)),
+    }
+}
+
+pub(super) fn trouble(area: &'static str, error: &kafka::Error) -> Trouble {
+    Trouble {
+        area,
+        problem: Problem {
+            code: error.code().to_owned(),
+            message: describe(error),
+            hint: error.hint(),
+            since_ms: wall_ms(),
+            fatal: !error.retriable(),
+        },
+    }
+}

@@ -1,0 +1,591 @@
+//! One source partition's copying as a pure state machine: `step(Event) -> Vec<Action>`.
+//!
+//! One [`Partition`] is owned by one lane. It holds everything that must move together: what was fetched and not yet
+//! sent, what is in flight, the producer's sequence, the position. It knows no clock (time comes in as milliseconds), no
+//! network and no async, so the same code runs in simulation and in production.
+//!
+//! Laws, numbered as in the crate's documentation:
+//! 1. `position` only moves to the end of a batch that was acknowledged with everything before it acknowledged.
+//! 2. Batches are handed over in source order; what failed is sent again in order with the same sequence, and nothing new
+//!    overtakes it.
+//! 4. A partition that stopped says so, with offset and reason, until it is started again.
+//!
+//! Non-obvious: source offsets that are dropped (control records, aborted data, holes) have no acknowledgement of their
+//! own; they count as copied when everything before them is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::shape::{self, Item, Ready, StopReason};
+use super::stops;
+use crate::kafka::admin::producers::ProducerIdentity;
+use crate::kafka::batch::{Sealed, Stamp};
+use crate::kafka::produce::Outcome;
+use crate::kafka::sequence::{self, Reply, Verdict, Window};
+use crate::kafka::ErrorCode;
+
+/// Bytes that stay accounted for while anything of a chunk is held; dropping the last clone gives them back.
+pub type Held = Arc<dyn Send + Sync>;
+
+/// How much may wait, not yet sent, before the partition is no longer fetched.
+const QUEUE_BYTES: usize = 2 * 1024 * 1024;
+
+/// A batch this large is worth fetching ahead for, even while the window is full.
+const WELL_FILLED: usize = 64 * 1024;
+
+/// First and longest wait before what failed is sent again.
+const RETRY_MS: (u64, u64) = (50, 5_000);
+
+/// Idle for this long, a broker may have forgotten the producer: the next batch goes alone again.
+const IDLE_MS: u64 = 3_600_000;
+
+/// What a partition starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Next source offset to read.
+    pub next: i64,
+    /// Records behind `next` that are on the target already.
+    pub skip: u64,
+    /// Leader epoch of the batch before `next`; -1 when unknown.
+    pub epoch: i32,
+    /// Who writes.
+    pub identity: ProducerIdentity,
+    /// The sequence of its next record in this partition.
+    pub sequence: i32,
+}
+
+/// What happens to a partition.
+pub enum Event {
+    /// A fetched chunk, already shaped.
+    Shaped {
+        /// The generation of the want it answers.
+        generation: u64,
+        /// What is to be done, in source order.
+        items: Vec<Item>,
+        /// Where the next fetch begins.
+        next: i64,
+        /// Leader epoch of the last batch; -1 when the chunk was empty.
+        epoch: i32,
+        /// Records still to be skipped.
+        skip: u64,
+        /// Keeps the chunk's bytes accounted for.
+        held: Held,
+    },
+    /// The target answered for one batch.
+    Ack {
+        /// The batch.
+        tag: u64,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// Time has passed, or the sink has room again.
+    Tick,
+    /// The source can't give what was wanted, for good.
+    Stop(Stop),
+    /// Nothing new is to be read or sent; what is in flight is awaited.
+    Drain,
+}
+
+/// What the owner has to do.
+pub enum Action {
+    /// Fetch from here.
+    Want {
+        /// Source offset.
+        offset: i64,
+        /// Leader epoch of the batch before it.
+        epoch: i32,
+        /// Echoed by the chunk that answers.
+        generation: u64,
+    },
+    /// Hand one batch to the sink. When the sink is full, call [`Partition::not_sent`].
+    Send {
+        /// Echoed by the acknowledgement.
+        tag: u64,
+    },
+    /// The position moved.
+    Moved {
+        /// Records acknowledged by this.
+        records: u64,
+        /// Bytes acknowledged by this.
+        bytes: u64,
+        /// Source offset and target base offset of the batch, where the target said it.
+        map: Option<Written>,
+    },
+    /// Nothing more happens here until the owner starts it anew.
+    Stopped,
+}
+
+/// Where a batch landed: the exact map from source to target offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Target offset of the batch's first record.
+    pub base: i64,
+    /// Starts of runs: source offset and index in the batch.
+    pub runs: Vec<(i64, i32)>,
+    /// Records in the batch.
+    pub records: i32,
+}
+
+/// Why a partition stands still, in a named state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// The state's name: `record-too-large`, `timestamp-refused`, `source-recreated`, ...
+    pub state: &'static str,
+    /// Source offset that could not be copied.
+    pub offset: i64,
+    /// What happened, in one line.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// What the owner may do without a person.
+    pub remedy: Remedy,
+}
+
+/// Whether a stop can end without somebody acting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Ask the destination how far it got and start again, after a back-off.
+    Reread,
+    /// Another writer took over: stop the flow, ask who owns the group.
+    Fenced,
+    /// A person has to change something; tried again rarely.
+    Person,
+}
+
+/// The state machine.
+pub struct Partition {
+    identity: ProducerIdentity,
+    position: i64,
+    target_next: Option<i64>,
+    fetched_epoch: i32,
+    copied_epoch: i32,
+    fetch_next: i64,
+    generation: u64,
+    wanting: bool,
+    wants_after: u64,
+    skip: u64,
+    queue: VecDeque<Queued>,
+    queue_bytes: usize,
+    last_chunk_bytes: usize,
+    window: Window,
+    in_flight: VecDeque<InFlight>,
+    /// Batches to hand to the sink, oldest first.
+    unsent: VecDeque<u64>,
+    next_tag: u64,
+    retry_at: Option<u64>,
+    failures: u32,
+    last_ack: u64,
+    trouble: Option<String>,
+    stop: Option<Stop>,
+    draining: bool,
+}
+
+struct Queued {
+    item: Item,
+    epoch: i32,
+    held: Held,
+}
+
+struct InFlight {
+    tag: u64,
+    sequence: i32,
+    ready: Ready,
+    /// One past everything that counts as copied once this batch is acknowledged.
+    next: i64,
+    epoch: i32,
+    held: Held,
+}
+
+// === impl Partition ===
+
+impl Partition {
+    /// A partition that begins at `start`; nothing happens before [`Partition::begin`].
+    #[must_use]
+    pub fn new(start: &Start, generation: u64) -> Self {
+        let plain = start.identity.id < 0;
+        Self {
+            identity: start.identity,
+            position: start.next,
+            target_next: None,
+            fetched_epoch: start.epoch,
+            copied_epoch: start.epoch,
+            fetch_next: start.next,
+            generation,
+            wanting: false,
+            wants_after: 0,
+            skip: start.skip,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            last_chunk_bytes: 0,
+            window: if plain { Window::plain() } else { Window::new(start.sequence) },
+            in_flight: VecDeque::new(),
+            unsent: VecDeque::new(),
+            // Tags of an earlier life of this partition may still be answered: they must not be mistaken for ours.
+            next_tag: generation << 32,
+            retry_at: None,
+            failures: 0,
+            last_ack: 0,
+            trouble: None,
+            stop: None,
+            draining: false,
+        }
+    }
+
+    /// The first want.
+    pub fn begin(&mut self, now: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.last_ack = now;
+        self.advance(now, &mut actions);
+        actions
+    }
+
+    /// One past the last source offset that is copied.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// One past the last target offset that was acknowledged.
+    #[must_use]
+    pub fn target_next(&self) -> Option<i64> {
+        self.target_next
+    }
+
+    /// Leader epoch of the source batch before the position; -1 when unknown.
+    #[must_use]
+    pub fn epoch(&self) -> i32 {
+        self.copied_epoch
+    }
+
+    /// The sequence of the first record behind the position.
+    #[must_use]
+    pub fn sequence(&self) -> i32 {
+        self.in_flight.front().map_or_else(|| self.window.next_sequence(), |flight| flight.sequence)
+    }
+
+    /// Records behind what was read that are on the target already; they are still to be skipped.
+    #[must_use]
+    pub fn skip(&self) -> u64 {
+        self.skip
+    }
+
+    /// The generation that chunks must echo.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Why it stands still, once everything before is settled.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&Stop> {
+        if self.settled() { self.stop.as_ref() } else { None }
+    }
+
+    /// What is being retried, if anything.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Whether nothing is in flight.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Whether a [`Event::Tick`] could do something.
+    #[must_use]
+    pub fn needs_tick(&self) -> bool {
+        !self.unsent.is_empty() || self.retry_at.is_some() || (self.wants_after > 0 && !self.wanting)
+    }
+
+    /// Timestamp in ms of the oldest record that was fetched and is not yet copied.
+    #[must_use]
+    pub fn oldest_held(&self) -> Option<i64> {
+        let queued = self.queue.iter().find_map(|q| match &q.item {
+            Item::Ready(ready) => Some(ready.max_timestamp),
+            _ => None,
+        });
+        self.in_flight.front().map(|f| f.ready.max_timestamp).or(queued)
+    }
+
+    /// No want before this moment: a byte limit is spent.
+    pub fn hold_wants_until(&mut self, at: u64) {
+        self.wants_after = at;
+    }
+
+    /// One event in, what is to be done out.
+    pub fn step(&mut self, event: Event, now: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Shaped { generation, items, next, epoch, skip, held } => {
+                if generation != self.generation || !self.wanting {
+                    return actions;
+                }
+                self.wanting = false;
+                if self.stop.is_none() && !self.draining {
+                    self.shaped(items, next, epoch, skip, &held);
+                }
+            }
+            Event::Ack { tag, outcome } => self.acknowledged(tag, outcome, now, &mut actions),
+            Event::Tick => {}
+            Event::Stop(stop) => self.stop_at(stop),
+            Event::Drain => {
+                self.draining = true;
+                self.queue.clear();
+                self.queue_bytes = 0;
+            }
+        }
+        self.advance(now, &mut actions);
+        actions
+    }
+
+    /// The sink had no room for `tag`: it goes out before anything newer, at the next tick.
+    pub fn not_sent(&mut self, tag: u64) {
+        let at = self.unsent.iter().position(|t| *t > tag).unwrap_or(self.unsent.len());
+        self.unsent.insert(at, tag);
+    }
+
+    /// The batch of an [`Action::Send`], with its identity and sequence, ready for the wire.
+    #[must_use]
+    pub fn sealed(&self, tag: u64) -> Option<(Sealed, Held)> {
+        let flight = self.in_flight.iter().find(|f| f.tag == tag)?;
+        let stamp = Stamp { producer_id: self.identity.id, epoch: self.identity.epoch, sequence: flight.sequence };
+        Some((flight.ready.batch.stamp(stamp), flight.held.clone()))
+    }
+
+    fn shaped(&mut self, items: Vec<Item>, next: i64, epoch: i32, skip: u64, held: &Held) {
+        self.fetch_next = next;
+        self.skip = skip;
+        if epoch >= 0 {
+            self.fetched_epoch = epoch;
+        }
+        self.last_chunk_bytes = 0;
+        for item in items {
+            if let Item::Ready(ready) = &item {
+                self.queue_bytes += ready.bytes;
+                self.last_chunk_bytes += ready.bytes;
+            }
+            self.queue.push_back(Queued { item, epoch: self.fetched_epoch, held: held.clone() });
+        }
+    }
+
+    fn stop_at(&mut self, stop: Stop) {
+        if self.stop.is_none() {
+            self.stop = Some(stop);
+        }
+        self.queue.clear();
+        self.queue_bytes = 0;
+    }
+
+    /// Sends and wants all that may be sent and wanted now.
+    fn advance(&mut self, now: u64, actions: &mut Vec<Action>) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+        }
+        if self.retry_at.is_none() {
+            actions.extend(self.unsent.drain(..).map(|tag| Action::Send { tag }));
+        }
+        while self.stop.is_none() && !self.draining && self.retry_at.is_none() {
+            match self.queue.front().map(|queued| &queued.item) {
+                Some(Item::Ready(_)) if self.window.room() => self.send_front(now, actions),
+                Some(Item::Skipped { .. }) => self.skip_front(actions),
+                Some(Item::Stop { .. }) if self.settled() => {
+                    if let Some(Queued { item: Item::Stop { offset, why }, .. }) = self.queue.pop_front() {
+                        self.stop_at(stop_of(offset, &why));
+                    }
+                }
+                _ => break,
+            }
+        }
+        if self.stop.is_some() && self.settled() {
+            actions.push(Action::Stopped);
+        } else if self.may_want(now) {
+            self.wanting = true;
+            self.wants_after = 0;
+            let (offset, epoch) = (self.fetch_next, self.fetched_epoch);
+            actions.push(Action::Want { offset, epoch, generation: self.generation });
+        }
+    }
+
+    /// Small batches are left at the source until the window has room: they come back merged.
+    fn may_want(&self, now: u64) -> bool {
+        let stopping = self.queue.iter().any(|q| matches!(q.item, Item::Stop { .. }));
+        !self.wanting
+            && !stopping
+            && self.stop.is_none()
+            && !self.draining
+            && self.retry_at.is_none()
+            && self.wants_after <= now
+            && self.queue_bytes < QUEUE_BYTES
+            && ((self.queue.is_empty() && self.window.room()) || self.last_chunk_bytes >= WELL_FILLED)
+    }
+
+    fn send_front(&mut self, now: u64, actions: &mut Vec<Action>) {
+        let Some(Queued { item: Item::Ready(ready), epoch, held }) = self.queue.pop_front() else { return };
+        self.queue_bytes -= ready.bytes;
+        if now.saturating_sub(self.last_ack) > IDLE_MS && self.settled() {
+            self.window.require_first_alone();
+        }
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        let Some(sequence) = self.window.push(ready.records, tag) else { return };
+        let next = ready.next_source_offset;
+        self.in_flight.push_back(InFlight { tag, sequence, ready, next, epoch, held });
+        actions.push(Action::Send { tag });
+    }
+
+    fn skip_front(&mut self, actions: &mut Vec<Action>) {
+        let Some(Queued { item: Item::Skipped { next_source_offset, .. }, epoch, .. }) = self.queue.pop_front() else {
+            return;
+        };
+        match self.in_flight.back_mut() {
+            Some(last) => last.next = next_source_offset,
+            None => {
+                self.position = next_source_offset;
+                self.copied_epoch = epoch;
+                actions.push(Action::Moved { records: 0, bytes: 0, map: None });
+            }
+        }
+    }
+}
+
+impl Partition {
+    fn acknowledged(&mut self, tag: u64, outcome: Outcome, now: u64, actions: &mut Vec<Action>) {
+        if !self.in_flight.iter().any(|f| f.tag == tag) {
+            return;
+        }
+        let (reply, why) = read(outcome);
+        if why.is_none() {
+            self.last_ack = now;
+        }
+        let todo = self.window.on_ack(tag, reply);
+        self.follow(todo, why, now, actions);
+    }
+
+    fn follow(&mut self, todo: Vec<sequence::Action>, why: Option<String>, now: u64, actions: &mut Vec<Action>) {
+        if why.is_some() && self.stop.is_none() {
+            self.trouble.clone_from(&why);
+        }
+        for action in todo {
+            match action {
+                sequence::Action::Done { tag, base_offset, .. } => self.settle(tag, base_offset, actions),
+                sequence::Action::Send { tag, sequence } => {
+                    if let Some(flight) = self.in_flight.iter_mut().find(|f| f.tag == tag) {
+                        flight.sequence = sequence;
+                    }
+                    self.unsent.push_back(tag);
+                    if why.is_some() && self.retry_at.is_none() {
+                        self.retry_at = Some(now + self.next_wait());
+                    }
+                }
+                sequence::Action::Split { tag, .. } => self.too_large(tag, now, actions),
+                sequence::Action::End(verdict) => self.end(verdict, why.clone()),
+            }
+        }
+    }
+
+    fn next_wait(&mut self) -> u64 {
+        let (first, cap) = RETRY_MS;
+        let wait = first.saturating_mul(1 << self.failures.min(16)).min(cap);
+        self.failures += 1;
+        wait
+    }
+
+    /// Law 1: the window says done in order, so the position follows an unbroken row.
+    fn settle(&mut self, tag: u64, base: Option<i64>, actions: &mut Vec<Action>) {
+        let Some(flight) = self.in_flight.pop_front() else { return };
+        debug_assert_eq!(flight.tag, tag, "done out of order");
+        self.position = flight.next;
+        self.copied_epoch = flight.epoch;
+        let records = i64::from(flight.ready.records);
+        match (base, self.target_next.as_mut()) {
+            (Some(base), _) => self.target_next = Some(base + records),
+            // A recognised repeat whose offset was not told lies where it was expected.
+            (None, Some(target)) => *target += records,
+            (None, None) => {}
+        }
+        let map = base.map(|base| Written { base, runs: flight.ready.runs.clone(), records: flight.ready.records });
+        let bytes = flight.ready.bytes as u64;
+        actions.push(Action::Moved { records: records.unsigned_abs(), bytes, map });
+        self.failures = 0;
+        self.trouble = None;
+    }
+
+    /// The target's limit is below ours: the batch goes out in parts, within the same sequence range.
+    fn too_large(&mut self, tag: u64, now: u64, actions: &mut Vec<Action>) {
+        let Some(at) = self.in_flight.iter().position(|f| f.tag == tag) else { return };
+        let flight = &self.in_flight[at];
+        let half = (flight.ready.bytes / 2).max(1);
+        match shape::split_ready(&flight.ready, half) {
+            Ok(parts) => {
+                let (next, epoch, held) = (flight.next, flight.epoch, flight.held.clone());
+                let last = parts.len() - 1;
+                let mut tags = Vec::with_capacity(parts.len());
+                self.in_flight.remove(at);
+                for (i, ready) in parts.into_iter().enumerate() {
+                    let tag = self.next_tag;
+                    self.next_tag += 1;
+                    tags.push((tag, ready.records));
+                    let next = if i == last { next } else { ready.next_source_offset };
+                    let flight = InFlight { tag, sequence: -1, ready, next, epoch, held: held.clone() };
+                    self.in_flight.insert(at + i, flight);
+                }
+                let todo = self.window.split(tag, &tags);
+                self.follow(todo, None, now, actions);
+                self.trouble = None;
+            }
+            Err(why) => {
+                let stop = stop_of(flight.ready.first_source_offset, &why);
+                self.abandon();
+                self.stop_at(stop);
+            }
+        }
+    }
+
+    fn end(&mut self, verdict: Verdict, why: Option<String>) {
+        let offset = self.in_flight.front().map_or(self.position, |f| f.ready.first_source_offset);
+        self.abandon();
+        let message = why.unwrap_or_else(|| "the target refused the batch".to_owned());
+        let (state, hint, remedy) = match verdict {
+            Verdict::Lost | Verdict::UnknownProducer => {
+                ("sequence-lost", "nothing: the destination is asked how far it got", Remedy::Reread)
+            }
+            Verdict::Fenced => ("fenced", "see who else runs with this group.id", Remedy::Fenced),
+            Verdict::TooLarge { .. } => {
+                let (state, hint) = stops::refusal(ErrorCode(10));
+                (state, hint, Remedy::Person)
+            }
+            Verdict::Refused { code, .. } => {
+                let (state, hint) = stops::refusal(ErrorCode(code));
+                (state, hint, Remedy::Person)
+            }
+        };
+        self.stop_at(Stop { state, offset, message, hint: hint.to_owned(), remedy });
+    }
+
+    /// The window has ended: nothing more is awaited, what was unresolved is found out at the next start.
+    fn abandon(&mut self) {
+        self.in_flight.clear();
+        self.unsent.clear();
+        self.retry_at = None;
+        self.trouble = None;
+    }
+}
+
+fn read(outcome: Outcome) -> (Reply, Option<String>) {
+    match outcome {
+        Outcome::Written { base_offset, .. } => (Reply::Written { base_offset }, None),
+        Outcome::Duplicate => (Reply::Duplicate, None),
+        Outcome::Failed { error, code, .. } => {
+            // Without a code nobody knows whether it was written: the same again will tell.
+            let reply = code.map_or(Reply::Retry, |code| Reply::from_code(code.0, -1));
+            (reply, Some(super::describe(&error)))
+        }
+    }
+}
+
+fn stop_of(offset: i64, why: &StopReason) -> Stop {
+    let (state, hint) = stops::of_shape(why);
+    Stop { state, offset, message: super::describe(why), hint: hint.to_owned(), remedy: Remedy::Person }
+}
