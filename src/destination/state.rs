@@ -117,7 +117,7 @@ pub struct HistoryEntry {
 }
 
 /// One step of a past pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryStep {
     /// The connector; empty for a step about the whole instance.
@@ -166,6 +166,16 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Errors
     /// Some may not have been written; writing them again is harmless.
     fn write(&self, records: Vec<Record>) -> impl Future<Output = Result<(), StateError>> + Send;
+}
+
+impl<T: StateStore> StateStore for std::sync::Arc<T> {
+    fn load(&self) -> impl Future<Output = Result<State, StateError>> + Send {
+        T::load(self)
+    }
+
+    fn write(&self, records: Vec<Record>) -> impl Future<Output = Result<(), StateError>> + Send {
+        T::write(self, records)
+    }
 }
 
 /// The state can't be read or written.

@@ -263,6 +263,8 @@ impl Connection {
     }
 
     fn decode<D: Decodable>(&self, api_key: i16, version: i16, mut body: Bytes) -> Result<D, Error> {
+        wire::bounds::check(api_key, version, &body)
+            .map_err(|e| self.broken(format!("{} v{version}: {e}", api_name(api_key))))?;
         D::decode(&mut body, version)
             .map_err(|e| self.broken(format!("{} v{version} can't be decoded: {e:#}", api_name(api_key))))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::apply::{self, Failed, bounded, state_code};
+use super::apply::{self, Failed, bounded};
 use super::books::{Author, records};
 use super::handle::{Ask, Refused, Request};
 use super::plan::{Base, Desired, Guard, Plan, Policy, Step};
@@ -50,7 +50,8 @@ pub(super) struct Driver<E, S> {
     /// Since when each instance-wide problem lasts, by code.
     since: BTreeMap<String, Timestamp>,
     number: u64,
-    last_history: Option<(String, Vec<HistoryStep>)>,
+    /// Failures that the history has already, by revision.
+    noted: BTreeSet<(String, HistoryStep)>,
 }
 
 /// What one pass found and did.
@@ -104,7 +105,7 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             applied_revision: None,
             since: BTreeMap::new(),
             number: 0,
-            last_history: None,
+            noted: BTreeSet::new(),
         };
         (driver, receiver)
     }
@@ -205,7 +206,8 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
         }
         let (scope, options) = (self.settings.scope.clone(), LoadOptions { strict: self.settings.strict });
         let files = snapshot.files.clone();
-        match supervise::blocking("reading connector files", READING, move || spec::load(&scope, &files, &options)).await
+        match supervise::blocking("reading connector files", READING, move || spec::load(&scope, &files, &options))
+            .await
         {
             Ok(loaded) => {
                 tracing::info!(revision = snapshot.revision, files = loaded.files, "snapshot read");
@@ -510,8 +512,7 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             None => (Backoff::new(first, cap), now),
         };
         let delay = backoff.next_delay();
-        let problem =
-            Problem { code: error.code().to_owned(), message: error.to_string(), hint: error.hint(), since };
+        let problem = Problem { code: error.code().to_owned(), message: error.to_string(), hint: error.hint(), since };
         let next = now.checked_add(delay).unwrap_or(now);
         let retry = Retry { attempts: backoff.attempts(), next, problem };
         self.retries.insert(name.clone(), (backoff, retry));
@@ -529,26 +530,22 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             return;
         }
         let revision = self.read.as_ref().map(|(snapshot, _)| snapshot.revision.clone()).unwrap_or_default();
-        let now = (revision.clone(), turn.done.clone());
-        if turn.done.iter().all(|step| step.failed.is_some()) && self.last_history.as_ref() == Some(&now) {
-            return;
-        }
-        let Some(state) = &self.state else { return };
+        let succeeded = |step: &HistoryStep| turn.done.iter().any(|d| d.failed.is_none() && d.name == step.name);
+        self.noted.retain(|(noted, step)| *noted == revision && !succeeded(step));
+        let mut steps = turn.done.clone();
+        steps.retain(|step| step.failed.is_none() || self.noted.insert((revision.clone(), step.clone())));
+        let Some(state) = self.state.as_ref().filter(|_| !steps.is_empty()) else { return };
         let entry = HistoryEntry {
             sequence: state.next_sequence(),
             revision,
             trigger: turn.woke.clone(),
             started_at: turn.began,
             seconds: seconds_between(turn.began, self.now()),
-            steps: turn.done.clone(),
+            steps,
         };
-        match self.note(vec![Record::History(entry)]).await {
-            Ok(()) => self.last_history = Some(now),
-            Err(error) => {
-                let code = if let Failed::Note(error) = &error { state_code(error) } else { error.code() };
-                let problem = self.problem(code, error.to_string(), error.hint());
-                turn.problems.push(problem);
-            }
+        if let Err(error) = self.note(vec![Record::History(entry)]).await {
+            let problem = self.problem(error.code(), error.to_string(), error.hint());
+            turn.problems.push(problem);
         }
     }
 
