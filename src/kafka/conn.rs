@@ -159,12 +159,15 @@ impl Connection {
 
     /// ApiVersions v3, or v0 where the broker is older (KIP-511: it then answers in v0 with error 35).
     async fn negotiate(&self) -> Result<Versions, Error> {
+        let limit = self.inner.request_timeout;
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("mirrorkeeper"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        let body = self.exchange(&request, ApiKey::ApiVersions as i16, 3).await?;
+        let body = self.exchange(&request, ApiKey::ApiVersions as i16, 3, limit).await?;
         let (body, version) = match body.first_chunk::<2>() {
-            Some([0, 35]) => (self.exchange(&ApiVersionsRequest::default(), ApiKey::ApiVersions as i16, 0).await?, 0),
+            Some([0, 35]) => {
+                (self.exchange(&ApiVersionsRequest::default(), ApiKey::ApiVersions as i16, 0, limit).await?, 0)
+            }
             _ => (body, 3),
         };
         let response: ApiVersionsResponse = self.decode(ApiKey::ApiVersions as i16, version, body)?;
@@ -208,8 +211,23 @@ impl Connection {
         self.call_at(build(version), version).await
     }
 
+    /// As [`Connection::call_with`], with another time limit than the settings' `request.timeout.ms`.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub async fn call_within<R: Request + Send + Sync>(
+        &self,
+        max: i16,
+        timeout: Duration,
+        build: impl FnOnce(i16) -> R + Send,
+    ) -> Result<R::Response, Error> {
+        let version = self.version_of::<R>(max)?;
+        let body = self.exchange(&build(version), R::KEY, version, timeout).await?;
+        self.decode(R::KEY, version, body)
+    }
+
     async fn call_at<R: Request + Send + Sync>(&self, request: R, version: i16) -> Result<R::Response, Error> {
-        let body = self.exchange(&request, R::KEY, version).await?;
+        let body = self.exchange(&request, R::KEY, version, self.inner.request_timeout).await?;
         self.decode(R::KEY, version, body)
     }
 
@@ -230,16 +248,23 @@ impl Connection {
         })
     }
 
-    async fn exchange<E: Encodable + Sync>(&self, request: &E, api_key: i16, version: i16) -> Result<Bytes, Error> {
+    async fn exchange<E: Encodable + Sync>(
+        &self,
+        request: &E,
+        api_key: i16,
+        version: i16,
+        timeout: Duration,
+    ) -> Result<Bytes, Error> {
         let mut body = BytesMut::new();
         request
             .encode(&mut body, version)
             .map_err(|e| self.broken(format!("{} v{version} can't be encoded: {e:#}", api_name(api_key))))?;
-        let inner = &self.inner;
-        self.send(api_key, version, &inner.client_id, vec![body.freeze()], inner.request_timeout)?.await
+        self.send(api_key, version, &self.inner.client_id, vec![body.freeze()], timeout)?.await
     }
 
     fn decode<D: Decodable>(&self, api_key: i16, version: i16, mut body: Bytes) -> Result<D, Error> {
+        wire::bounds::check(api_key, version, &body)
+            .map_err(|e| self.broken(format!("{} v{version}: {e}", api_name(api_key))))?;
         D::decode(&mut body, version)
             .map_err(|e| self.broken(format!("{} v{version} can't be decoded: {e:#}", api_name(api_key))))
     }

@@ -4,10 +4,18 @@
 //! after all in-sync replicas have it; what is read to the end is everything that was acknowledged before the call.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
-use super::{Cluster, Error};
+use super::{Cluster, TopicPartition};
+
+mod append;
+mod open;
+mod read;
+
+pub use append::partition_of;
 
 /// Which topic, and how to create it when it is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +62,33 @@ pub struct NewRecord {
 #[derive(Debug)]
 pub struct KeyedLog {
     cluster: Cluster,
-    topic: String,
+    topic: Arc<str>,
     /// Next offset to read, by partition; every partition is here.
     next: BTreeMap<i32, i64>,
+    /// One append at a time: order within a key is the order of calls.
+    turn: Semaphore,
+    writer: Mutex<append::Writer>,
 }
 
-mod append;
-mod open;
-mod read;
+impl KeyedLog {
+    /// The topic's name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The number of its partitions.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.next.len()
+    }
+
+    /// Reads from the beginning again, next time.
+    pub fn rewind(&mut self) {
+        self.next.values_mut().for_each(|next| *next = 0);
+    }
+
+    fn partition(&self, partition: i32) -> TopicPartition {
+        TopicPartition { topic: self.topic.clone(), partition }
+    }
+}

@@ -6,6 +6,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
+pub(crate) mod bounds;
+
 /// The largest frame taken or sent, in bytes, without its length.
 pub const MAX_FRAME: usize = 256 << 20;
 
