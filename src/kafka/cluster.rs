@@ -31,6 +31,8 @@ pub enum Role {
     Admin,
     /// Fetch of data.
     Fetch,
+    /// Fetch of data under `read_committed`: a fetch that waits at the broker holds up its whole connection.
+    FetchCommitted,
     /// Produce of data.
     Produce,
     /// Positions and our own keyed logs.

@@ -66,7 +66,10 @@ impl Reader {
     }
 
     /// Length of a nullable field: `None` is null.
-    fn length(&mut self, classic: impl FnOnce(&mut Self) -> Result<i32, Malformed>) -> Result<Option<usize>, Malformed> {
+    fn length(
+        &mut self,
+        classic: impl FnOnce(&mut Self) -> Result<i32, Malformed>,
+    ) -> Result<Option<usize>, Malformed> {
         if self.flexible {
             return Ok(self.varint()?.checked_sub(1).map(|length| length as usize));
         }

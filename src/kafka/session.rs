@@ -4,7 +4,9 @@
 //! broker answers only partitions that have something to say. One request is in flight at a time: [`Session::next`],
 //! then [`Session::accepted`], or [`Session::reset`] whenever the answer did not come or was refused.
 
-use indexmap::IndexMap;
+use std::collections::HashMap;
+
+use indexmap::{IndexMap, IndexSet};
 use uuid::Uuid;
 
 use super::TopicPartition;
@@ -49,17 +51,23 @@ pub struct Delta {
 /// Sessions are off: every request is complete in itself.
 const FINAL_EPOCH: i32 = -1;
 
-/// What the broker's session holds, as far as we know.
+/// What is wanted of one broker, and what its session holds as far as we know. Costs follow the changes, not the number of
+/// partitions.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
     id: i32,
     epoch: i32,
     by_id: bool,
-    sent: IndexMap<TopicPartition, PartitionFetch>,
+    wanted: IndexMap<TopicPartition, PartitionFetch>,
+    /// Wanted partitions whose topic has no id.
+    nameless: usize,
+    sent: HashMap<TopicPartition, PartitionFetch>,
+    /// Where `wanted` and `sent` may differ.
+    dirty: IndexSet<TopicPartition>,
 }
 
 impl Session {
-    /// No session yet.
+    /// No session yet, nothing wanted.
     pub fn new() -> Session {
         Session::default()
     }
@@ -69,39 +77,67 @@ impl Session {
         self.id
     }
 
-    /// Builds the next request. `wanted` is everything to be fetched now: what it does not name is forgotten.
-    /// `by_id` says that topics go by id (Fetch 13+); a change of that opens a new session, as brokers demand.
-    pub fn next(&mut self, wanted: &IndexMap<TopicPartition, PartitionFetch>, by_id: bool) -> Delta {
+    /// Whether every wanted partition's topic has an id, so that Fetch 13+ can be spoken.
+    pub const fn all_have_ids(&self) -> bool {
+        self.nameless == 0
+    }
+
+    /// Sets what is wanted of a partition; `None` forgets it.
+    pub fn set(&mut self, tp: &TopicPartition, fetch: Option<PartitionFetch>) {
+        let old = match fetch {
+            Some(fetch) => {
+                self.nameless += usize::from(fetch.topic_id.is_nil());
+                self.wanted.insert(tp.clone(), fetch)
+            }
+            None => self.wanted.swap_remove(tp),
+        };
+        self.nameless -= usize::from(old.is_some_and(|old| old.topic_id.is_nil()));
+        if self.id != 0 {
+            self.dirty.insert(tp.clone());
+        }
+    }
+
+    /// Forgets everything that is wanted.
+    pub fn clear(&mut self) {
+        self.wanted.clear();
+        self.nameless = 0;
+        self.reset();
+    }
+
+    /// Builds the next request. `by_id` says that topics go by id (Fetch 13+); a change of that opens a new session, as
+    /// brokers demand.
+    pub fn next(&mut self, by_id: bool) -> Delta {
         if by_id != self.by_id {
             self.reset();
             self.by_id = by_id;
         }
         if self.id == 0 {
-            self.sent.clone_from(wanted);
-            let send = wanted.iter().map(|(tp, fetch)| (tp.clone(), fetch.clone())).collect();
-            return Delta { session_id: 0, epoch: 0, send, forget: Vec::new() };
+            self.sent = self.wanted.iter().map(|(tp, fetch)| (tp.clone(), fetch.clone())).collect();
+            return Delta { epoch: 0, ..self.sessionless() };
         }
-        let mut forget = Vec::new();
-        self.sent.retain(|tp, known| {
-            let keep = wanted.get(tp).is_some_and(|fetch| fetch.topic_id == known.topic_id);
-            if !keep {
+        let (mut send, mut forget) = (Vec::new(), Vec::new());
+        for tp in self.dirty.drain(..) {
+            let (known, wanted) = (self.sent.get(&tp), self.wanted.get(&tp));
+            if let Some(known) = known
+                && wanted.is_none_or(|wanted| wanted.topic_id != known.topic_id)
+            {
                 forget.push(Forgotten { tp: tp.clone(), topic_id: known.topic_id });
             }
-            keep
-        });
-        let mut send = Vec::new();
-        for (tp, fetch) in wanted {
-            if self.sent.get(tp) != Some(fetch) {
-                self.sent.insert(tp.clone(), fetch.clone());
-                send.push((tp.clone(), fetch.clone()));
+            match wanted {
+                None => drop(self.sent.remove(&tp)),
+                Some(wanted) if known != Some(wanted) => {
+                    self.sent.insert(tp.clone(), wanted.clone());
+                    send.push((tp, wanted.clone()));
+                }
+                Some(_) => {}
             }
         }
         Delta { session_id: self.id, epoch: self.epoch, send, forget }
     }
 
-    /// The same request without a session, for brokers before Fetch v7.
-    pub fn sessionless(wanted: &IndexMap<TopicPartition, PartitionFetch>) -> Delta {
-        let send = wanted.iter().map(|(tp, fetch)| (tp.clone(), fetch.clone())).collect();
+    /// A request without a session, for brokers before Fetch v7.
+    pub fn sessionless(&self) -> Delta {
+        let send = self.wanted.iter().map(|(tp, fetch)| (tp.clone(), fetch.clone())).collect();
         Delta { session_id: 0, epoch: FINAL_EPOCH, send, forget: Vec::new() }
     }
 
@@ -115,6 +151,10 @@ impl Session {
         } else {
             self.id = session_id;
             self.epoch = 1;
+            // What was set while the opening request was under way.
+            let changed = self.wanted.iter().filter(|(tp, fetch)| self.sent.get(*tp) != Some(fetch));
+            self.dirty.extend(changed.map(|(tp, _)| tp.clone()));
+            self.dirty.extend(self.sent.keys().filter(|tp| !self.wanted.contains_key(*tp)).cloned());
         }
     }
 
@@ -124,6 +164,7 @@ impl Session {
         self.id = 0;
         self.epoch = 0;
         self.sent.clear();
+        self.dirty.clear();
     }
 }
 
@@ -180,22 +221,32 @@ mod tests {
     #[test]
     fn a_quiet_session_sends_nothing() {
         let mut session = Session::new();
-        let wanted: IndexMap<_, _> = (0..3).map(|p| (tp(p), fetch(0, 0))).collect();
-        assert_eq!(session.next(&wanted, false).send.len(), 3);
+        for p in 0..3 {
+            session.set(&tp(p), Some(fetch(0, 0)));
+        }
+        assert_eq!(session.next(false).send.len(), 3);
         session.accepted(7);
-        let delta = session.next(&wanted, false);
+        session.set(&tp(2), Some(fetch(0, 0)));
+        let delta = session.next(false);
         assert_eq!(delta, Delta { session_id: 7, epoch: 1, send: vec![], forget: vec![] });
         session.accepted(7);
-        let delta = session.next(&IndexMap::from([(tp(1), fetch(5, 0))]), false);
+        session.set(&tp(0), None);
+        session.set(&tp(1), Some(fetch(5, 0)));
+        session.set(&tp(2), None);
+        let delta = session.next(false);
         assert_eq!((delta.epoch, delta.send.len(), delta.forget.len()), (2, 1, 2));
     }
 
     #[test]
     fn topic_ids_open_a_new_session() {
         let mut session = Session::new();
-        session.next(&IndexMap::from([(tp(0), fetch(0, 0))]), false);
+        session.set(&tp(0), Some(fetch(0, 0)));
+        assert!(!session.all_have_ids());
+        session.next(false);
         session.accepted(7);
-        assert_eq!(session.next(&IndexMap::from([(tp(0), fetch(0, 9))]), true).session_id, 0);
+        session.set(&tp(0), Some(fetch(0, 9)));
+        assert!(session.all_have_ids());
+        assert_eq!(session.next(true).session_id, 0);
     }
 
     proptest! {
@@ -207,11 +258,14 @@ mod tests {
         ) {
             let (mut session, mut broker) = (Session::new(), Broker::default());
             for (wanted, fate) in rounds {
-                let wanted: IndexMap<_, _> = wanted.into_iter().map(|(p, (o, id))| (tp(p), fetch(o, id))).collect();
+                let wanted: HashMap<_, _> = wanted.into_iter().map(|(p, (o, id))| (tp(p), fetch(o, id))).collect();
+                for p in 0..6 {
+                    session.set(&tp(p), wanted.get(&tp(p)).cloned());
+                }
                 if fate == 0 {
                     broker.id += 1; // evicted from its cache
                 }
-                let mut delta = session.next(&wanted, true);
+                let mut delta = session.next(true);
                 if fate == 1 {
                     session.reset(); // never arrived
                     continue;
@@ -219,7 +273,7 @@ mod tests {
                 let mut answer = broker.answer(&delta);
                 if answer.is_err() {
                     session.reset();
-                    delta = session.next(&wanted, true);
+                    delta = session.next(true);
                     answer = broker.answer(&delta);
                 }
                 if fate == 2 {
@@ -227,8 +281,8 @@ mod tests {
                     continue;
                 }
                 session.accepted(answer.expect("a full request is never refused"));
-                let held: std::collections::HashMap<_, _> = broker.held.clone().into_iter().collect();
-                prop_assert_eq!(held, wanted.into_iter().collect());
+                let held: HashMap<_, _> = broker.held.clone().into_iter().collect();
+                prop_assert_eq!(held, wanted);
             }
         }
     }

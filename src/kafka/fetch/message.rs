@@ -56,8 +56,7 @@ pub fn encode(version: i16, ask: Ask<'_>, delta: &Delta) -> Bytes {
         w.out.put_i32(delta.session_id);
         w.out.put_i32(delta.epoch);
     }
-    let topics: Vec<_> =
-        delta.send.chunk_by(|(a, x), (b, y)| a.topic == b.topic && x.topic_id == y.topic_id).collect();
+    let topics: Vec<_> = delta.send.chunk_by(|(a, x), (b, y)| a.topic == b.topic && x.topic_id == y.topic_id).collect();
     w.length(topics.len());
     for partitions in topics {
         topic(&mut w, version, &partitions[0].0.topic, &partitions[0].1.topic_id);

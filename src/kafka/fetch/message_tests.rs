@@ -20,8 +20,8 @@ fn id(index: u8) -> Uuid {
 
 fn delta() -> impl Strategy<Value = Delta> {
     let fetch = (0..4_u8, 0..9_i32, 0..i64::MAX, -1..9_i32, -1..9_i32, 1..i32::MAX);
-    (prop::collection::vec(fetch, 0..20), prop::collection::vec((0..4_u8, 0..9_i32), 0..9), 0..5_i32, -1..5_i32).prop_map(
-        |(send, forget, session_id, epoch)| Delta {
+    (prop::collection::vec(fetch, 0..20), prop::collection::vec((0..4_u8, 0..9_i32), 0..9), 0..5_i32, -1..5_i32)
+        .prop_map(|(send, forget, session_id, epoch)| Delta {
             session_id,
             epoch,
             send: send
@@ -38,8 +38,7 @@ fn delta() -> impl Strategy<Value = Delta> {
                     topic_id: id(t),
                 })
                 .collect(),
-        },
-    )
+        })
 }
 
 proptest! {
@@ -113,10 +112,7 @@ fn a_hostile_length_is_refused_before_it_is_allocated() {
     let mut body = vec![0; 10];
     body.extend_from_slice(&i32::MAX.to_be_bytes());
     body.extend_from_slice(&[0; 64]);
-    assert_eq!(
-        decode(11, body.into()),
-        Err(Malformed("an array claims more elements than the frame has bytes for"))
-    );
+    assert_eq!(decode(11, body.into()), Err(Malformed("an array claims more elements than the frame has bytes for")));
 }
 
 #[test]
