@@ -5,6 +5,7 @@
 //! (law 8).
 
 mod class;
+mod escape;
 mod translate;
 
 use std::fmt;

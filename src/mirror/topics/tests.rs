@@ -85,7 +85,7 @@ fn only_what_differs_is_configured() {
             config("flush.ms", "7", Origin::Topic),
         ],
     );
-    let plan = TopicPlan::new(&[source.clone()], &[target.clone()], &flow(&[]), true);
+    let plan = TopicPlan::new(std::slice::from_ref(&source), std::slice::from_ref(&target), &flow(&[]), true);
     assert_eq!(
         plan.alters,
         [Alter {
