@@ -263,6 +263,14 @@ fn two_that_write_one_topic_are_found() {
 }
 
 #[test]
+fn thousands_of_files_are_no_square() {
+    let files: Vec<SourceFile> =
+        (0..3000).map(|n| file(&at(&format!("m{n}")), text(&[("topics", format!("orders-{n}").into())]))).collect();
+    let loaded = load_all(&files);
+    assert_eq!((loaded.connectors.len(), loaded.invalid.len()), (3000, 0));
+}
+
+#[test]
 fn mirrors_in_a_circle_are_seen_across_destinations() {
     let identity = ("replication.policy.class", serde_json::json!(policy::IDENTITY_CLASS));
     let back = text(&[identity.clone(), ("source.cluster.alias", "b".into()), ("target.cluster.alias", "a".into())]);
