@@ -1,111 +1,111 @@
-//! Which topics and which of their settings are copied (`DefaultTopicFilter`, `DefaultConfigPropertyFilter`). Pure.
+//! Which topics, groups and topic configurations are copied (`DefaultTopicFilter`, `DefaultGroupFilter`,
+//! `DefaultConfigPropertyFilter`). Pure.
 
-use super::naming::Policy;
-use crate::spec::regex::{MatchError, PatternError, PatternList};
-use crate::spec::{Config, keys};
+use super::naming::Naming;
+use crate::spec::regex::{MatchError, PatternList};
 
-/// Topics to copy.
-#[derive(Debug, Clone)]
-pub struct TopicFilter {
-    include: PatternList,
-    exclude: PatternList,
-    heartbeats: bool,
+/// Include and exclude lists; the exclude list wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameFilter {
+    /// One of these must match the whole name.
+    pub include: PatternList,
+    /// None of these may.
+    pub exclude: PatternList,
 }
 
-/// Settings of topics that are not copied.
-#[derive(Debug, Clone)]
-pub struct ConfigFilter {
-    exclude: PatternList,
-    source_defaults: bool,
+/// Which configurations of a topic are copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigPropertyFilter {
+    /// Names that are never copied.
+    pub exclude: PatternList,
+    /// Where a topic says nothing, the source's default is copied (`use.defaults.from=source`).
+    pub defaults_from_source: bool,
 }
 
-impl TopicFilter {
-    /// The filter of a configuration.
+impl NameFilter {
+    /// Whether a name is taken.
     ///
     /// # Errors
-    /// A pattern that is not a regular expression of Java's.
-    pub fn of(config: &Config) -> Result<Self, PatternError> {
-        Ok(Self {
-            include: patterns(config, "topics", &[])?,
-            exclude: patterns(config, "topics.exclude", &["topics.blacklist"])?,
-            heartbeats: flag(config, "heartbeats.replication.enabled"),
-        })
-    }
-
-    /// Whether `topic` is to be copied (`shouldReplicateTopic`).
-    ///
-    /// # Errors
-    /// A pattern gave up: neither a match nor none.
-    pub fn takes(&self, topic: &str, policy: &Policy) -> Result<bool, MatchError> {
-        if policy.is_internal(topic) || policy.is_cycle(topic) {
-            return Ok(false);
-        }
-        if self.heartbeats && policy.is_heartbeats(topic) {
-            return Ok(true);
-        }
-        Ok(self.include.matches(topic)? && !self.exclude.matches(topic)?)
+    /// A pattern was given up: neither yes nor no.
+    pub fn matches(&self, name: &str) -> Result<bool, MatchError> {
+        Ok(self.include.matches(name)? && !self.exclude.matches(name)?)
     }
 }
 
-impl ConfigFilter {
-    /// The filter of a configuration.
+impl ConfigPropertyFilter {
+    /// `shouldReplicateConfigProperty`.
     ///
     /// # Errors
-    /// A pattern that is not a regular expression of Java's.
-    pub fn of(config: &Config) -> Result<Self, PatternError> {
-        Ok(Self {
-            exclude: patterns(config, "config.properties.exclude", &["config.properties.blacklist"])?,
-            source_defaults: config.get("use.defaults.from").is_some_and(|v| v.trim().eq_ignore_ascii_case("source")),
-        })
-    }
-
-    /// Whether the setting `name` is copied.
-    ///
-    /// # Errors
-    /// A pattern gave up.
-    pub fn takes(&self, name: &str) -> Result<bool, MatchError> {
+    /// A pattern was given up: neither yes nor no.
+    pub fn matches(&self, name: &str) -> Result<bool, MatchError> {
         Ok(!self.exclude.matches(name)?)
     }
+}
 
-    /// Whether the source's defaults are copied too (`use.defaults.from=source`).
-    #[must_use]
-    pub fn source_defaults(&self) -> bool {
-        self.source_defaults
+/// `MirrorSourceConnector.shouldReplicateTopic`.
+///
+/// # Errors
+/// A pattern was given up: neither yes nor no.
+pub fn should_replicate(
+    topic: &str,
+    filter: &NameFilter,
+    heartbeats: bool,
+    naming: &Naming,
+    target_alias: &str,
+) -> Result<bool, MatchError> {
+    // The cheap questions first: a name that can't be copied never costs a match.
+    if naming.is_internal_topic(topic) || naming.is_cycle(topic, target_alias) {
+        return Ok(false);
     }
-}
-
-fn patterns(config: &Config, key: &str, older: &[&str]) -> Result<PatternList, PatternError> {
-    let written = std::iter::once(&key).chain(older).find_map(|key| config.get(key));
-    PatternList::parse(written.or_else(|| keys::default(key)).unwrap_or_default())
-}
-
-/// A boolean key with its default from the table.
-pub(super) fn flag(config: &Config, key: &str) -> bool {
-    config.get(key).or_else(|| keys::default(key)).is_some_and(|v| v.trim().eq_ignore_ascii_case("true"))
+    Ok((heartbeats && naming.is_heartbeats_topic(topic)) || filter.matches(topic)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::keys;
+    use crate::spec::policy::PolicyKind;
 
-    #[test]
-    fn exclusion_wins_and_heartbeats_come_along() {
-        let mut config = Config::default();
-        config.insert("source.cluster.alias", "a");
-        config.insert("target.cluster.alias", "b");
-        config.insert("topics", "orders.*, exact");
-        config.insert("topics.exclude", "orders-private");
-        let (filter, policy) = (TopicFilter::of(&config).unwrap(), Policy::of(&config));
-        let takes = |topic: &str| filter.takes(topic, &policy).unwrap();
-        assert!(takes("orders-eu") && takes("exact") && takes("heartbeats"));
-        assert!(!takes("orders-private") && !takes("exactly") && !takes("b.orders-eu") && !takes("__orders"));
-        config.insert("heartbeats.replication.enabled", "false");
-        assert!(!TopicFilter::of(&config).unwrap().takes("heartbeats", &policy).unwrap());
+    fn list(text: &str) -> PatternList {
+        PatternList::parse(text).unwrap()
+    }
+
+    fn filter(include: &str) -> NameFilter {
+        NameFilter { include: list(include), exclude: list(keys::default("topics.exclude").unwrap()) }
     }
 
     #[test]
-    fn mirror_makers_exclusions_of_settings_are_the_default() {
-        let filter = ConfigFilter::of(&Config::default()).unwrap();
-        assert!(!filter.takes("min.insync.replicas").unwrap() && filter.takes("retention.ms").unwrap());
+    fn excluded_wins_and_the_whole_name_counts() {
+        let filter = filter("orders.*, pay");
+        assert!(filter.matches("orders.v1").unwrap());
+        assert!(!filter.matches("payments").unwrap());
+        assert!(!filter.matches("orders.replica").unwrap());
+        assert!(!super::tests::filter("").matches("anything").unwrap());
+    }
+
+    #[test]
+    fn the_configurations_excluded_by_default_are_those_of_kafka() {
+        let filter = ConfigPropertyFilter {
+            exclude: list(keys::default("config.properties.exclude").unwrap()),
+            defaults_from_source: false,
+        };
+        assert!(!filter.matches("min.insync.replicas").unwrap());
+        assert!(!filter.matches("message.timestamp.type").unwrap());
+        assert!(filter.matches("retention.ms").unwrap());
+        assert!(filter.matches("minXinsync.replicas").unwrap());
+    }
+
+    #[test]
+    fn heartbeats_pass_whatever_the_filter_says_and_cycles_never_do() {
+        let naming = Naming::new(PolicyKind::Default, ".", Some("a"));
+        let take =
+            |topic: &str, heartbeats| should_replicate(topic, &filter("orders.*"), heartbeats, &naming, "b").unwrap();
+        assert!(take("orders", true));
+        assert!(take("heartbeats", true));
+        assert!(!take("heartbeats", false));
+        assert!(!take("b.heartbeats", true));
+        assert!(!take("b.orders", true));
+        assert!(!take("__consumer_offsets", true));
+        assert!(!take("mm2-offset-syncs.b.internal", true));
     }
 }

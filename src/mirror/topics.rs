@@ -1,196 +1,264 @@
-//! What remote topics need: creation, more partitions, other settings. Pure: a plan is a value.
+//! Remote topics: what must be created, grown or configured so that they are as the source has them. Pure.
 //!
-//! MirrorMaker's rules (`MirrorSourceConnector.computeAndCreateTopicPartitions`, `targetConfig`, `incrementalAlterConfigs`),
-//! with two differences that nobody reading the target can see: nothing is sent that is equal already, and one bad topic
-//! leaves the others alone (law 7).
+//! The rules are `MirrorSourceConnector`'s; unlike there, nothing is sent when it is equal already, and a topic that can't
+//! be planned is a problem of its own and stops no other (law 7).
 
 use std::collections::BTreeMap;
 
-use super::filter::ConfigFilter;
-use crate::kafka::admin::configs::{AlterConfig, ConfigEntry, ConfigSource};
-use crate::kafka::admin::topics::NewTopic;
+use super::config::FlowConfig;
 use crate::spec::regex::MatchError;
 
-/// A topic as one side has it.
+/// The longest topic name that Kafka takes.
+const MAX_NAME: usize = 249;
+
+/// One configuration of a topic, as `DescribeConfigs` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
+pub struct TopicConfig {
+    /// Name, such as `retention.ms`.
+    pub name: String,
+    /// Value; `None` where the broker hides it.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// It can't be changed.
+    pub read_only: bool,
+    /// It is a secret.
+    pub sensitive: bool,
+}
+
+/// Where a configuration comes from (`ConfigEntry.ConfigSource`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Set on the topic itself.
+    Topic,
+    /// Set on a broker, or on all, while running: counts as the topic's own when it is copied.
+    DynamicBroker,
+    /// From a broker's file: never copied.
+    StaticBroker,
+    /// Kafka's default.
+    Default,
+}
+
+/// A topic of one side. `configs` is `None` while they could not be read, which is not "none" (law 8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Name.
+    pub name: String,
     /// Number of partitions.
     pub partitions: i32,
-    /// Its settings; `None` when they could not be read.
-    pub configs: Option<Vec<ConfigEntry>>,
+    /// Configurations, as far as they could be read.
+    pub configs: Option<Vec<TopicConfig>>,
 }
 
-/// A source topic with its remote topic.
-#[derive(Debug, Clone)]
-pub struct Pair {
-    /// Remote topic's name.
-    pub remote: String,
-    /// At the source.
-    pub source: Side,
-    /// At the target, where it exists.
-    pub target: Option<Side>,
-}
-
-/// What has to be done at the target.
+/// What must be done on the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicPlan {
-    /// Remote topics that are missing.
-    pub create: Vec<NewTopic>,
-    /// Remote topics with fewer partitions than the source: name and wanted number.
-    pub grow: Vec<(String, i32)>,
-    /// Settings that differ.
-    pub alter: BTreeMap<String, Vec<AlterConfig>>,
-    /// Topics nothing could be planned for, with the reason.
-    pub problems: BTreeMap<String, String>,
+    /// Remote topics to create.
+    pub creates: Vec<Create>,
+    /// Remote topics to give more partitions.
+    pub growths: Vec<Growth>,
+    /// Remote topics to configure.
+    pub alters: Vec<Alter>,
+    /// Source topics that can't be mirrored as they are, and why. Their neighbours go on.
+    pub problems: Vec<TopicProblem>,
+}
+
+/// A remote topic to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Create {
+    /// The source topic.
+    pub topic: String,
+    /// Its name on the target.
+    pub remote: String,
+    /// Partitions.
+    pub partitions: i32,
+    /// Replication factor; -1: the broker's default.
+    pub replication_factor: i16,
+    /// Configurations, in order of name.
+    pub configs: Vec<(String, String)>,
+}
+
+/// A remote topic to give more partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Growth {
+    /// Name on the target.
+    pub remote: String,
+    /// Partitions now.
+    pub from: i32,
+    /// Partitions wanted.
+    pub to: i32,
+}
+
+/// A remote topic to configure, by `IncrementalAlterConfigs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alter {
+    /// Name on the target.
+    pub remote: String,
+    /// To set, in order of name.
+    pub set: Vec<(String, String)>,
+    /// To take back to the default, in order of name.
+    pub delete: Vec<String>,
+}
+
+/// A source topic that can't be mirrored as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopicProblem {
+    /// Its configurations could not be read, so the remote topic isn't created or configured yet.
+    #[error("the configurations of the source topic {topic} could not be read; it is not created or configured")]
+    ConfigsUnknown {
+        /// The source topic.
+        topic: String,
+    },
+    /// Several topics go into one, and nobody said so.
+    #[error("the source topics {} would all be written into {remote}; mirrorkeeper.merge=true allows it", topics.join(", "))]
+    Merged {
+        /// The source topics.
+        topics: Vec<String>,
+        /// Their common remote topic.
+        remote: String,
+    },
+    /// Kafka takes no topic of that name.
+    #[error("the source topic {topic} would be called {remote}, which is no name for a topic")]
+    BadName {
+        /// The source topic.
+        topic: String,
+        /// Its name on the target.
+        remote: String,
+    },
+    /// A filter's pattern was given up on.
+    #[error("the configurations of the source topic {topic} could not be filtered")]
+    Filter {
+        /// The source topic.
+        topic: String,
+        /// Which pattern.
+        source: MatchError,
+    },
 }
 
 impl TopicPlan {
-    /// The plan that makes every target of `pairs` what MirrorMaker would have made it.
+    /// Compares the source's topics (those that are mirrored, and no others) with the target's. `sync_configs` says whether
+    /// configurations of existing topics are compared this time. Several sources of one remote topic, where that is
+    /// allowed, give it the most partitions of any and the configurations of the first by name.
     #[must_use]
-    pub fn new(pairs: &[Pair], filter: &ConfigFilter, replication_factor: i16, sync_configs: bool) -> Self {
+    pub fn new(source: &[Topic], target: &[Topic], flow: &FlowConfig, sync_configs: bool) -> Self {
+        let existing: BTreeMap<&str, &Topic> = target.iter().map(|topic| (topic.name.as_str(), topic)).collect();
+        let mut by_remote: BTreeMap<String, Vec<&Topic>> = BTreeMap::new();
+        for topic in source {
+            by_remote.entry(flow.naming.format_remote_topic(&flow.source_alias, &topic.name)).or_default().push(topic);
+        }
         let mut plan = Self::default();
-        for pair in pairs {
-            if let Err(why) = plan.one(pair, filter, replication_factor, sync_configs) {
-                plan.problems.insert(pair.remote.clone(), why);
+        for (remote, mut topics) in by_remote {
+            topics.sort_by(|a, b| a.name.cmp(&b.name));
+            if let Err(problem) =
+                plan.topic(&remote, &topics, existing.get(remote.as_str()).copied(), flow, sync_configs)
+            {
+                plan.problems.push(problem);
             }
         }
         plan
     }
 
-    /// Whether nothing has to be done.
+    /// Nothing to do and nothing wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.create.is_empty() && self.grow.is_empty() && self.alter.is_empty()
+        self.creates.is_empty() && self.growths.is_empty() && self.alters.is_empty() && self.problems.is_empty()
     }
 
-    fn one(&mut self, pair: &Pair, filter: &ConfigFilter, replication_factor: i16, sync: bool) -> Result<(), String> {
-        let unread = || "the settings of the source topic can't be read".to_owned();
-        let gave_up = |e: MatchError| e.to_string();
-        let Some(target) = &pair.target else {
-            let source = pair.source.configs.as_ref().ok_or_else(unread)?;
-            let mut configs = Vec::new();
-            for entry in copied(source, filter).map_err(gave_up)? {
-                if let Some(value) = &entry.value
-                    && (!entry.is_default || filter.source_defaults())
-                {
-                    configs.push((entry.name.clone(), value.clone()));
-                }
-            }
-            let partitions = pair.source.partitions;
-            self.create.push(NewTopic { name: pair.remote.clone(), partitions, replication_factor, configs });
+    fn topic(
+        &mut self,
+        remote: &str,
+        topics: &[&Topic],
+        existing: Option<&Topic>,
+        flow: &FlowConfig,
+        sync_configs: bool,
+    ) -> Result<(), TopicProblem> {
+        let Some(first) = topics.first() else { return Ok(()) };
+        let topic = first.name.clone();
+        if topics.len() > 1 && !flow.merge {
+            let topics = topics.iter().map(|topic| topic.name.clone()).collect();
+            return Err(TopicProblem::Merged { topics, remote: remote.to_owned() });
+        }
+        if !legal(remote) {
+            return Err(TopicProblem::BadName { topic, remote: remote.to_owned() });
+        }
+        let partitions = topics.iter().map(|topic| topic.partitions).max().unwrap_or(1);
+        let unknown = || TopicProblem::ConfigsUnknown { topic: topic.clone() };
+        let Some(existing) = existing else {
+            let configs = wanted(first, flow)?.ok_or_else(unknown)?;
+            let configs = configs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let (remote, replication_factor) = (remote.to_owned(), flow.replication_factor);
+            self.creates.push(Create { topic, remote, partitions, replication_factor, configs });
             return Ok(());
         };
-        if target.partitions < pair.source.partitions {
-            self.grow.push((pair.remote.clone(), pair.source.partitions));
+        // Partitions first: what can't be configured can still be copied.
+        if partitions > existing.partitions {
+            self.growths.push(Growth { remote: remote.to_owned(), from: existing.partitions, to: partitions });
         }
-        if !sync {
-            return Ok(());
-        }
-        let source = pair.source.configs.as_ref().ok_or_else(unread)?;
-        let live = target.configs.as_ref().ok_or("the settings of the remote topic can't be read")?;
-        let live: BTreeMap<&str, &ConfigEntry> = live.iter().map(|entry| (entry.name.as_str(), entry)).collect();
-        let mut changes = Vec::new();
-        for entry in copied(source, filter).map_err(gave_up)? {
-            let there = live.get(entry.name.as_str());
-            if entry.is_default && !filter.source_defaults() {
-                // A default of the source takes back what the target's topic sets.
-                if there.is_some_and(|there| there.source == ConfigSource::DynamicTopic) {
-                    changes.push(AlterConfig::Delete(entry.name.clone()));
-                }
-            } else if let Some(value) = &entry.value
-                && there.is_none_or(|there| there.value.as_ref() != Some(value) || there.source != ConfigSource::DynamicTopic)
-            {
-                changes.push(AlterConfig::Set(entry.name.clone(), value.clone()));
-            }
-        }
-        if !changes.is_empty() {
-            self.alter.insert(pair.remote.clone(), changes);
+        if sync_configs {
+            let wanted = wanted(first, flow)?.ok_or_else(unknown)?;
+            let now = existing.configs.as_ref().ok_or_else(unknown)?;
+            self.alters.extend(alter(remote, wanted, now));
         }
         Ok(())
     }
 }
 
-/// Settings that may be copied at all: not read-only, not sensitive, not from a broker's file, not excluded.
-fn copied<'a>(entries: &'a [ConfigEntry], filter: &ConfigFilter) -> Result<Vec<&'a ConfigEntry>, MatchError> {
-    let mut copied = Vec::new();
-    for entry in entries {
-        let own = !entry.read_only && !entry.sensitive && entry.source != ConfigSource::StaticBroker;
-        if own && filter.takes(&entry.name)? {
-            copied.push(entry);
+/// The source's configurations that count: a value to set, or `None` to take the target's default. `None` altogether when
+/// they could not be read.
+fn wanted(topic: &Topic, flow: &FlowConfig) -> Result<Option<BTreeMap<String, Option<String>>>, TopicProblem> {
+    let Some(configs) = &topic.configs else { return Ok(None) };
+    let mut wanted = BTreeMap::new();
+    for config in configs {
+        if config.read_only || config.sensitive || config.origin == Origin::StaticBroker {
+            continue;
+        }
+        let copied = flow
+            .config_properties
+            .matches(&config.name)
+            .map_err(|source| TopicProblem::Filter { topic: topic.name.clone(), source })?;
+        if !copied {
+            continue;
+        }
+        let value = if config.origin == Origin::Default && !flow.config_properties.defaults_from_source {
+            None
+        } else if config.value.is_none() {
+            continue;
+        } else {
+            config.value.clone()
+        };
+        wanted.insert(config.name.clone(), value);
+    }
+    Ok(Some(wanted))
+}
+
+/// What must be sent so that the target is as wanted; `None` when it is.
+fn alter(remote: &str, wanted: BTreeMap<String, Option<String>>, now: &[TopicConfig]) -> Option<Alter> {
+    let own: BTreeMap<&str, Option<&str>> = now
+        .iter()
+        .filter(|config| config.origin == Origin::Topic)
+        .map(|config| (config.name.as_str(), config.value.as_deref()))
+        .collect();
+    let mut alter = Alter { remote: remote.to_owned(), set: Vec::new(), delete: Vec::new() };
+    for (name, value) in wanted {
+        match value {
+            Some(value) if own.get(name.as_str()) != Some(&Some(value.as_str())) => {
+                alter.set.push((name, value));
+            }
+            None if own.contains_key(name.as_str()) => alter.delete.push(name),
+            _ => {}
         }
     }
-    Ok(copied)
+    (!alter.set.is_empty() || !alter.delete.is_empty()).then_some(alter)
+}
+
+/// What Kafka takes for a topic's name (`Topic.validate`).
+fn legal(name: &str) -> bool {
+    !name.is_empty()
+        && name != "."
+        && name != ".."
+        && name.len() <= MAX_NAME
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::Config;
-
-    fn entry(name: &str, value: &str, source: ConfigSource) -> ConfigEntry {
-        ConfigEntry {
-            name: name.into(),
-            value: Some(value.into()),
-            read_only: false,
-            sensitive: false,
-            source,
-            is_default: source == ConfigSource::Default,
-        }
-    }
-
-    fn filter() -> ConfigFilter {
-        ConfigFilter::of(&Config::default()).unwrap()
-    }
-
-    fn source() -> Side {
-        Side {
-            partitions: 3,
-            configs: Some(vec![
-                entry("retention.ms", "5", ConfigSource::DynamicTopic),
-                entry("cleanup.policy", "delete", ConfigSource::Default),
-                entry("segment.bytes", "7", ConfigSource::StaticBroker),
-                entry("min.insync.replicas", "2", ConfigSource::DynamicTopic),
-            ]),
-        }
-    }
-
-    fn plan(target: Option<Side>) -> TopicPlan {
-        TopicPlan::new(&[Pair { remote: "a.t".into(), source: source(), target }], &filter(), 2, true)
-    }
-
-    #[test]
-    fn a_missing_topic_is_created_as_mirror_maker_would() {
-        let created = plan(None).create;
-        let configs = vec![("retention.ms".to_owned(), "5".to_owned())];
-        assert_eq!(created, [NewTopic { name: "a.t".into(), partitions: 3, replication_factor: 2, configs }]);
-    }
-
-    #[test]
-    fn what_is_equal_is_not_sent_again() {
-        let target = Side { partitions: 3, configs: Some(vec![entry("retention.ms", "5", ConfigSource::DynamicTopic)]) };
-        assert!(plan(Some(target)).is_empty());
-    }
-
-    #[test]
-    fn differences_are_set_and_defaults_taken_back() {
-        let configs = vec![
-            entry("retention.ms", "9", ConfigSource::DynamicTopic),
-            entry("cleanup.policy", "compact", ConfigSource::DynamicTopic),
-        ];
-        let plan = plan(Some(Side { partitions: 1, configs: Some(configs) }));
-        assert_eq!(plan.grow, [("a.t".to_owned(), 3)]);
-        let expected = vec![
-            AlterConfig::Set("retention.ms".into(), "5".into()),
-            AlterConfig::Delete("cleanup.policy".into()),
-        ];
-        assert_eq!(plan.alter.get("a.t"), Some(&expected));
-    }
-
-    #[test]
-    fn unread_settings_are_a_problem_of_that_topic_only() {
-        let bad = Pair { remote: "x".into(), source: Side { partitions: 1, configs: None }, target: None };
-        let good = Pair { remote: "a.t".into(), source: source(), target: None };
-        let plan = TopicPlan::new(&[bad, good], &filter(), -1, true);
-        assert_eq!((plan.create.len(), plan.problems.len()), (1, 1));
-    }
-}
+mod tests;

@@ -69,7 +69,8 @@ impl Config {
         Self(self.iter().filter_map(|(key, value)| Some((key.to_owned(), keys::canonical(key, value)?))).collect())
     }
 
-    /// The same with every literal secret masked, for eyes and logs; references to secrets stay.
+    /// The same with every literal secret masked, for eyes and logs, and whatever stands under a key that nobody knows;
+    /// references to secrets stay.
     #[must_use]
     pub fn masked(&self) -> Self {
         self.map_secrets(|_, _| MASK.to_owned())
@@ -93,7 +94,7 @@ impl Config {
         Self(
             self.iter()
                 .map(|(name, value)| {
-                    let literal = keys::holds_literal_secret(name, value);
+                    let literal = keys::must_be_masked(name, value);
                     (name.to_owned(), if literal { replace(name, value) } else { value.to_owned() })
                 })
                 .collect(),

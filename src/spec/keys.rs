@@ -9,7 +9,7 @@ mod suggest;
 mod table;
 mod values;
 
-pub use secrets::{Reference, holds_literal_secret, is_secret, only_references, references};
+pub use secrets::{Reference, holds_literal_secret, is_secret, must_be_masked, only_references, references};
 pub(super) use suggest::distance;
 pub use suggest::suggest;
 pub use table::KEYS;

@@ -225,3 +225,6 @@ impl std::fmt::Debug for SourceFile {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! (law 8).
 
 mod class;
+mod escape;
 mod translate;
 
 use std::fmt;
@@ -143,6 +144,12 @@ impl fmt::Debug for JavaRegex {
 // === impl PatternList ===
 
 impl PatternList {
+    /// The list that matches nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { items: Vec::new(), joined: None }
+    }
+
     /// Reads a list: patterns separated by commas, white space around them dropped. A pattern with a comma in it
     /// (`a{1,2}`) can't be written, as in MirrorMaker.
     ///

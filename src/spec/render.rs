@@ -129,5 +129,5 @@ fn clean(text: &str) -> String {
 /// A key's value as it may be shown: as it is, or masked.
 #[must_use]
 pub fn shown_value<'a>(key: &str, value: &'a str) -> &'a str {
-    if keys::holds_literal_secret(key, value) { MASK } else { value }
+    if keys::must_be_masked(key, value) { MASK } else { value }
 }

@@ -1,6 +1,6 @@
 //! What only shows when files are seen side by side: names twice, topics written by two, mirrors in a circle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::diagnostic::{CYCLE, DUPLICATE_NAME, Diagnostic, PAIR_DISAGREES, SHARED_TARGET, Severity};
 use super::keys::{self, Connectors};
@@ -53,6 +53,8 @@ struct Flow {
     exclude: PatternList,
     merge: bool,
     running: bool,
+    /// Remote topics that are certain: those of literal names.
+    certain: Option<BTreeSet<String>>,
 }
 
 impl Flow {
@@ -64,7 +66,7 @@ impl Flow {
         let mut servers: Vec<String> =
             keys::list(draft.config.get("source.cluster.bootstrap.servers")?).into_iter().map(str::to_owned).collect();
         servers.sort();
-        Some(Self {
+        let mut flow = Self {
             servers,
             alias: draft.value("source.cluster.alias")?.to_owned(),
             target: draft.value("target.cluster.alias")?.to_owned(),
@@ -74,7 +76,12 @@ impl Flow {
             exclude: patterns("topics.exclude")?,
             merge: draft.flag("mirrorkeeper.merge") == Some(true),
             running: draft.running(),
-        })
+            certain: None,
+        };
+        flow.certain = flow.topics.literals().map(|topics| {
+            topics.into_iter().filter(|topic| flow.reads(topic)).map(|topic| flow.remote(topic)).collect()
+        });
+        Some(flow)
     }
 
     fn reads(&self, topic: &str) -> bool {
@@ -83,12 +90,6 @@ impl Flow {
 
     fn remote(&self, topic: &str) -> String {
         policy::remote_topic(self.kind, &self.separator, &self.alias, topic)
-    }
-
-    /// Remote topics that are certain: those of literal names.
-    fn certain(&self) -> Option<BTreeSet<String>> {
-        let literals = self.topics.literals()?;
-        Some(literals.into_iter().filter(|topic| self.reads(topic)).map(|topic| self.remote(topic)).collect())
     }
 
     /// A topic that both would read, as far as literal names or equal lists show.
@@ -105,21 +106,44 @@ impl Flow {
 
 fn shared_targets(drafts: &mut [Draft]) {
     let flows: Vec<Option<Flow>> = drafts.iter().map(Flow::of).collect();
-    for (i, a) in flows.iter().enumerate() {
-        for (j, b) in flows.iter().enumerate().skip(i + 1) {
-            let (Some(a), Some(b)) = (a, b) else { continue };
-            let Some((severity, topic)) = shared(a, b) else { continue };
-            for (own, other) in [(i, j), (j, i)] {
-                let other = drafts[other].path.clone();
-                let message = match severity {
-                    Severity::Error => format!("the remote topic {topic:?} is written by {other} as well"),
-                    Severity::Warning => format!("remote topics may be written by {other} as well"),
-                };
-                let hint = "let one connector write a topic; mirrorkeeper.merge: true in both allows it";
-                drafts[own].report(SHARED_TARGET, severity, "topics", message, hint);
-            }
+    for (i, j) in candidates(&flows) {
+        let (Some(a), Some(b)) = (&flows[i], &flows[j]) else { continue };
+        let Some((severity, topic)) = shared(a, b) else { continue };
+        for (own, other) in [(i, j), (j, i)] {
+            let other = drafts[other].path.clone();
+            let message = match severity {
+                Severity::Error => format!("the remote topic {topic:?} is written by {other} as well"),
+                Severity::Warning => format!("remote topics may be written by {other} as well"),
+            };
+            let hint = "let one connector write a topic; mirrorkeeper.merge: true in both allows it";
+            drafts[own].report(SHARED_TARGET, severity, "topics", message, hint);
         }
     }
+}
+
+/// Pairs worth a look: those that name the same remote topic, and all with one that has a real expression. Thousands of
+/// connectors with literal topics cost no square.
+fn candidates(flows: &[Option<Flow>]) -> BTreeSet<(usize, usize)> {
+    let mut by_remote: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut open = Vec::new();
+    for (index, flow) in flows.iter().enumerate() {
+        match flow {
+            Some(Flow { certain: Some(remotes), .. }) => {
+                remotes.iter().for_each(|remote| by_remote.entry(remote).or_default().push(index));
+            }
+            Some(_) => open.push(index),
+            None => {}
+        }
+    }
+    let mut pairs = BTreeSet::new();
+    for same in by_remote.values() {
+        // A neighbour each is enough: every file of the group is named.
+        pairs.extend(same.windows(2).map(|pair| (pair[0], pair[1])));
+    }
+    for open in open {
+        pairs.extend((0..flows.len()).filter(|other| *other != open).map(|other| (open.min(other), open.max(other))));
+    }
+    pairs
 }
 
 /// The remote topic that two flows would both write, and how sure that is.
@@ -129,8 +153,8 @@ fn shared(a: &Flow, b: &Flow) -> Option<(Severity, String)> {
     }
     // Two that are not both meant to run may be a change-over.
     let worst = if a.running && b.running { Severity::Error } else { Severity::Warning };
-    if let (Some(ours), Some(theirs)) = (a.certain(), b.certain()) {
-        return ours.intersection(&theirs).next().map(|topic| (worst, topic.clone()));
+    if let (Some(ours), Some(theirs)) = (&a.certain, &b.certain) {
+        return ours.intersection(theirs).next().map(|topic| (worst, topic.clone()));
     }
     if a.kind == PolicyKind::CustomAlias && b.kind == PolicyKind::CustomAlias {
         return (a.alias == b.alias).then(|| (worst, a.alias.clone()));
@@ -171,28 +195,38 @@ fn pairs(drafts: &mut [Draft]) {
 
 /// Mirrors that keep topic names and feed each other. The default policy stops at its own prefixes; the others can't.
 fn cycles(drafts: &mut [Draft], neighbours: &[Draft]) {
-    let flows: Vec<(String, Flow)> = drafts
+    let flows: Vec<(Option<usize>, &str, Flow)> = drafts
         .iter()
-        .chain(neighbours)
-        .filter_map(|draft| Some((draft.path.clone(), Flow::of(draft)?)))
-        .filter(|(_, flow)| matches!(flow.kind, PolicyKind::Identity | PolicyKind::CustomIdentity) && flow.running)
+        .enumerate()
+        .map(|(index, draft)| (Some(index), draft))
+        .chain(neighbours.iter().map(|draft| (None, draft)))
+        .filter_map(|(index, draft)| Some((index, draft.path.as_str(), Flow::of(draft)?)))
+        .filter(|(_, _, flow)| matches!(flow.kind, PolicyKind::Identity | PolicyKind::CustomIdentity) && flow.running)
         .collect();
-    for draft in drafts.iter_mut() {
-        let Some((_, own)) = flows.iter().find(|(path, _)| *path == draft.path) else { continue };
-        let Some(way) = way_back(own, &flows) else { continue };
-        let message = format!("records would come back to {} by way of {}", own.alias, way.join(", "));
-        draft.report(CYCLE, Severity::Warning, "topics", message, "leave the topic out of one of the mirrors");
+    let mut from: BTreeMap<&str, Vec<(&str, &Flow)>> = BTreeMap::new();
+    for (_, path, flow) in &flows {
+        from.entry(&flow.alias).or_default().push((path, flow));
+    }
+    let mut findings = Vec::new();
+    for (index, _, own) in &flows {
+        if let (Some(index), Some(way)) = (index, way_back(own, &from)) {
+            findings.push((*index, format!("records would come back to {} by way of {}", own.alias, way.join(", "))));
+        }
+    }
+    for (index, message) in findings {
+        drafts[index].report(CYCLE, Severity::Warning, "topics", message, "leave the topic out of one of the mirrors");
     }
 }
 
-/// The files by which what `own` writes would come back to its source, shortest first.
-fn way_back(own: &Flow, flows: &[(String, Flow)]) -> Option<Vec<String>> {
+/// The files by which what `own` writes would come back to its source, shortest first. `from`: mirrors by source alias.
+fn way_back(own: &Flow, from: &BTreeMap<&str, Vec<(&str, &Flow)>>) -> Option<Vec<String>> {
     let mut seen = BTreeSet::from([own.target.as_str()]);
-    let mut ways = std::collections::VecDeque::from([(own.target.as_str(), Vec::<String>::new())]);
+    let mut ways = VecDeque::from([(own.target.as_str(), Vec::<String>::new())]);
     while let Some((at, way)) = ways.pop_front() {
-        for (path, flow) in flows.iter().filter(|(_, flow)| flow.alias == at && own.overlap(flow).is_some()) {
+        let next = from.get(at).into_iter().flatten().filter(|(_, flow)| own.overlap(flow).is_some());
+        for (path, flow) in next {
             let mut longer = way.clone();
-            longer.push(path.clone());
+            longer.push((*path).to_owned());
             if flow.target == own.alias {
                 return Some(longer);
             }

@@ -18,7 +18,7 @@ const BLANK: &str = r"[\u0000-\u0020]*";
 /// The schema of a connector file.
 #[must_use]
 pub fn connector_schema() -> Value {
-    let properties: Map<String, Value> = keys::KEYS
+    let mut properties: Map<String, Value> = keys::KEYS
         .iter()
         .map(|key| {
             let mut schema = of_kind(key.kind, !key.name.starts_with(keys::OWN_PREFIX));
@@ -48,7 +48,7 @@ pub fn connector_schema() -> Value {
             if let Some(keys::Found::Prefixed { kind, .. }) = keys::lookup(&full)
                 && !matches!(kind, Kind::String | Kind::List | Kind::Regexes)
             {
-                patterns.insert(format!("^{}$", escape(&full)), of_kind(kind, true));
+                properties.insert(full, of_kind(kind, true));
             }
         }
     }

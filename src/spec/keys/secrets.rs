@@ -118,6 +118,14 @@ pub fn holds_literal_secret(name: &str, value: &str) -> bool {
     !(name.to_ascii_lowercase().contains("jaas") && jaas_is_harmless(value))
 }
 
+/// Whether a value must not be shown: a literal secret, or anything literal under a key that nobody knows, which may be a
+/// misspelt secret.
+#[must_use]
+pub fn must_be_masked(name: &str, value: &str) -> bool {
+    let known = matches!(super::lookup(name), Some(super::Found::Key(_) | super::Found::Prefixed { .. }));
+    holds_literal_secret(name, value) || (!known && !value.is_empty() && !only_references(value))
+}
+
 /// `scheme://user:password@host` under whatever key.
 fn has_url_credentials(value: &str) -> bool {
     value.match_indices("://").any(|(at, _)| {

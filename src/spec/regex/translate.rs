@@ -1,43 +1,32 @@
 //! From Java's syntax to the engine's: one pass, recursive, every construct either translated or refused by name.
 
 use super::RegexError;
-use super::class::{self, DIGIT, HORIZONTAL, SPACE, VERTICAL, WORD};
+use super::class;
+use super::escape::Escape;
 
 /// How deep groups and classes may lie in each other.
 const MAX_DEPTH: usize = 60;
 
 /// A line terminator, as `$` and `.` know it.
-const LINE_END: &str = r"(?:\x{D}\x{A}|[\x{A}\x{D}\x{85}\x{2028}\x{2029}])";
-
-/// What Java 17 takes for a part of a word in `\b`: wider than `\w`.
-const BOUNDARY_WORD: &str = r"[_\p{L}\p{Nd}]";
+pub(super) const LINE_END: &str = r"(?:\x{D}\x{A}|[\x{A}\x{D}\x{85}\x{2028}\x{2029}])";
 
 /// Flags that hold from here to the end of the group.
 #[derive(Clone, Copy, Default)]
-struct Flags {
-    ignore_case: bool,
-    unicode_case: bool,
-    dot_all: bool,
-    unix_lines: bool,
+pub(super) struct Flags {
+    pub(super) ignore_case: bool,
+    pub(super) unicode_case: bool,
+    pub(super) dot_all: bool,
+    pub(super) unix_lines: bool,
 }
 
-struct Translator {
-    chars: Vec<char>,
-    at: usize,
-    flags: Flags,
-    quoting: bool,
-    groups: usize,
-    names: Vec<String>,
-    depth: usize,
-}
-
-/// What an escape turned out to be.
-enum Escape {
-    Char(char),
-    /// The inside of a class, and whether it is negated.
-    Set(String, bool),
-    /// Something that isn't one character.
-    Other(String),
+pub(super) struct Translator {
+    pub(super) chars: Vec<char>,
+    pub(super) at: usize,
+    pub(super) flags: Flags,
+    pub(super) quoting: bool,
+    pub(super) groups: usize,
+    pub(super) names: Vec<String>,
+    pub(super) depth: usize,
 }
 
 pub(super) fn translate(pattern: &str) -> Result<String, RegexError> {
@@ -58,25 +47,25 @@ pub(super) fn translate(pattern: &str) -> Result<String, RegexError> {
 }
 
 impl Translator {
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }
 
-    fn peek_at(&self, ahead: usize) -> Option<char> {
+    pub(super) fn peek_at(&self, ahead: usize) -> Option<char> {
         self.chars.get(self.at + ahead).copied()
     }
 
-    fn eat(&mut self, c: char) -> bool {
+    pub(super) fn eat(&mut self, c: char) -> bool {
         let there = self.peek() == Some(c);
         self.at += usize::from(there);
         there
     }
 
-    fn syntax(&self, what: &str) -> RegexError {
+    pub(super) fn syntax(&self, what: &str) -> RegexError {
         RegexError::Syntax { what: what.to_owned(), at: self.at + 1 }
     }
 
-    fn refuse(&self, construct: &str) -> RegexError {
+    pub(super) fn refuse(&self, construct: &str) -> RegexError {
         RegexError::Unsupported { construct: construct.to_owned(), at: self.at + 1 }
     }
 
@@ -167,7 +156,7 @@ impl Translator {
 
     /// `$` and `\Z`: before the last line terminator or at the end. Where nothing follows, the whole text must have matched
     /// and only the end is left.
-    fn line_end(&self) -> String {
+    pub(super) fn line_end(&self) -> String {
         if self.at == self.chars.len() {
             return r"\z".to_owned();
         }
@@ -296,7 +285,7 @@ impl Translator {
         Ok(format!("(?<{name}>"))
     }
 
-    fn name_until(&mut self, end: char) -> Result<String, RegexError> {
+    pub(super) fn name_until(&mut self, end: char) -> Result<String, RegexError> {
         let start = self.at;
         while self.peek().is_some_and(|c| c.is_ascii_alphanumeric()) {
             self.at += 1;
@@ -325,179 +314,6 @@ impl Translator {
             }
             self.at += 1;
         }
-    }
-
-    /// What stands behind a backslash, which is eaten.
-    fn escape(&mut self, in_class: bool) -> Result<Escape, RegexError> {
-        let Some(c) = self.peek() else { return Err(self.syntax("a '\\' at the end")) };
-        let start = self.at;
-        self.at += 1;
-        let set = |text: &str, negated| Ok(Escape::Set(text.to_owned(), negated));
-        match c {
-            'd' => set(DIGIT, false),
-            'D' => set(DIGIT, true),
-            'w' => set(WORD, false),
-            'W' => set(WORD, true),
-            's' => set(SPACE, false),
-            'S' => set(SPACE, true),
-            'h' => set(HORIZONTAL, false),
-            'H' => set(HORIZONTAL, true),
-            'v' => set(VERTICAL, false),
-            'V' => set(VERTICAL, true),
-            'p' | 'P' => {
-                let at = start;
-                let name = self.property_name()?;
-                Ok(Escape::Set(class::property(&name, self.flags.ignore_case, at)?, c == 'P'))
-            }
-            't' => Ok(Escape::Char('\t')),
-            'n' => Ok(Escape::Char('\n')),
-            'r' => Ok(Escape::Char('\r')),
-            'f' => Ok(Escape::Char('\u{c}')),
-            'a' => Ok(Escape::Char('\u{7}')),
-            'e' => Ok(Escape::Char('\u{1b}')),
-            'c' => {
-                let Some(control) = self.peek().filter(char::is_ascii) else {
-                    return Err(self.syntax("an illegal control escape"));
-                };
-                self.at += 1;
-                Ok(Escape::Char(char::from(control as u8 ^ 64)))
-            }
-            '0' => self.octal().map(Escape::Char),
-            'x' => self.hex().map(Escape::Char),
-            'u' => self.unicode().map(Escape::Char),
-            _ if in_class && c.is_ascii_alphanumeric() => Err(self.syntax("an unknown escape in a class")),
-            'b' if self.peek() == Some('{') => Err(self.refuse("\\b{g}")),
-            'b' => Ok(Escape::Other(boundary(false))),
-            'B' => Ok(Escape::Other(boundary(true))),
-            'A' => Ok(Escape::Other(r"\A".to_owned())),
-            'z' => Ok(Escape::Other(r"\z".to_owned())),
-            'Z' => Ok(Escape::Other(self.line_end())),
-            'R' => Ok(Escape::Other(LINE_END.to_owned())),
-            'G' | 'X' | 'N' => {
-                self.at = start;
-                Err(self.refuse(&format!("\\{c}")))
-            }
-            'k' => self.named_reference(),
-            '1'..='9' => self.numbered_reference(c),
-            c if c.is_ascii_alphabetic() => {
-                self.at = start;
-                Err(self.syntax(&format!("the unknown escape \\{c}")))
-            }
-            c => Ok(Escape::Char(c)),
-        }
-    }
-
-    fn property_name(&mut self) -> Result<String, RegexError> {
-        if !self.eat('{') {
-            let Some(c) = self.peek() else { return Err(self.syntax("an unknown property")) };
-            self.at += 1;
-            return Ok(c.to_string());
-        }
-        let start = self.at;
-        while self.peek().is_some_and(|c| c != '}') {
-            self.at += 1;
-        }
-        let name: String = self.chars[start..self.at].iter().collect();
-        if !self.eat('}') || name.is_empty() {
-            return Err(self.syntax("an unclosed property"));
-        }
-        Ok(name)
-    }
-
-    fn named_reference(&mut self) -> Result<Escape, RegexError> {
-        if self.flags.ignore_case {
-            return Err(self.refuse("a back reference under (?i)"));
-        }
-        if !self.eat('<') {
-            return Err(self.syntax("a '\\k' without '<'"));
-        }
-        let name = self.name_until('>')?;
-        if !self.names.contains(&name) {
-            return Err(self.syntax("a reference to a group that isn't there"));
-        }
-        Ok(Escape::Other(format!(r"\k<{name}>")))
-    }
-
-    /// More digits belong to the number as long as there are so many groups.
-    fn numbered_reference(&mut self, first: char) -> Result<Escape, RegexError> {
-        if self.flags.ignore_case {
-            return Err(self.refuse("a back reference under (?i)"));
-        }
-        let mut number = first.to_digit(10).unwrap_or_default() as usize;
-        while let Some(digit) = self.peek().and_then(|c| c.to_digit(10)) {
-            let longer = number * 10 + digit as usize;
-            if longer > self.groups {
-                break;
-            }
-            number = longer;
-            self.at += 1;
-        }
-        if number > self.groups {
-            return Err(self.refuse("a reference to a group that isn't there yet"));
-        }
-        Ok(Escape::Other(format!(r"(?:\{number})")))
-    }
-
-    fn octal(&mut self) -> Result<char, RegexError> {
-        let mut value = 0;
-        let mut digits = 0;
-        while let Some(digit) = self.peek().and_then(|c| c.to_digit(8)) {
-            if digits == 3 || (digits == 2 && value > 0o37) {
-                break;
-            }
-            value = value * 8 + digit;
-            digits += 1;
-            self.at += 1;
-        }
-        if digits == 0 {
-            return Err(self.syntax("an illegal octal escape"));
-        }
-        char::from_u32(value).ok_or_else(|| self.syntax("an illegal octal escape"))
-    }
-
-    fn hex(&mut self) -> Result<char, RegexError> {
-        let value = if self.eat('{') {
-            let mut value: u32 = 0;
-            let mut digits = 0;
-            while let Some(digit) = self.peek().and_then(|c| c.to_digit(16)) {
-                value = value.saturating_mul(16).saturating_add(digit);
-                digits += 1;
-                self.at += 1;
-            }
-            if digits == 0 || !self.eat('}') {
-                return Err(self.syntax("an unclosed hexadecimal escape"));
-            }
-            value
-        } else {
-            self.fixed_hex(2)?
-        };
-        char::from_u32(value).ok_or_else(|| self.syntax("a hexadecimal escape that is no character"))
-    }
-
-    /// Four digits; two of them in a row may be the halves of one character.
-    fn unicode(&mut self) -> Result<char, RegexError> {
-        let high = self.fixed_hex(4)?;
-        if (0xD800..0xDC00).contains(&high) && self.peek() == Some('\\') && self.peek_at(1) == Some('u') {
-            self.at += 2;
-            let low = self.fixed_hex(4)?;
-            if (0xDC00..0xE000).contains(&low) {
-                let joined = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-                return char::from_u32(joined).ok_or_else(|| self.syntax("an illegal Unicode escape"));
-            }
-        }
-        char::from_u32(high).ok_or_else(|| self.refuse("half of a surrogate pair"))
-    }
-
-    fn fixed_hex(&mut self, digits: usize) -> Result<u32, RegexError> {
-        let mut value = 0;
-        for _ in 0..digits {
-            let Some(digit) = self.peek().and_then(|c| c.to_digit(16)) else {
-                return Err(self.syntax("an illegal hexadecimal or Unicode escape"));
-            };
-            value = value * 16 + digit;
-            self.at += 1;
-        }
-        Ok(value)
     }
 
     /// The rest of a class whose `[` is eaten, as the engine's `[...]`.
@@ -586,15 +402,5 @@ impl Translator {
             Escape::Char(c) => Ok(Some(c)),
             _ => Err(self.syntax("an illegal range")),
         }
-    }
-}
-
-/// `\b` and `\B`.
-fn boundary(negated: bool) -> String {
-    let w = BOUNDARY_WORD;
-    if negated {
-        format!("(?:(?<={w})(?={w})|(?<!{w})(?!{w}))")
-    } else {
-        format!("(?:(?<={w})(?!{w})|(?<!{w})(?={w}))")
     }
 }
