@@ -1,0 +1,135 @@
+//! Consumer groups by librdkafka, group membership by hand.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::{
+    GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
+};
+use kafka_protocol::protocol::StrBytes;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::FutureRecord;
+
+use super::raw::Raw;
+use super::{client, cluster, producer};
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn join_request(member: &str, instance: Option<&str>, kind: &str, protocol: &str) -> JoinGroupRequest {
+    let protocol =
+        JoinGroupRequestProtocol::default().with_name(text(protocol)).with_metadata(Bytes::from_static(b"m"));
+    JoinGroupRequest::default()
+        .with_group_id(GroupId(text("g")))
+        .with_session_timeout_ms(300)
+        .with_rebalance_timeout_ms(2000)
+        .with_member_id(text(member))
+        .with_group_instance_id(instance.map(text))
+        .with_protocol_type(text(kind))
+        .with_protocols(vec![protocol])
+}
+
+fn join(raw: &mut Raw, member: &str, instance: Option<&str>) -> JoinGroupResponse {
+    raw.call(&join_request(member, instance, "connect", "mirrorkeeper"), 7)
+}
+
+fn sync(raw: &mut Raw, joined: &JoinGroupResponse) -> i16 {
+    let given = SyncGroupRequestAssignment::default().with_member_id(joined.member_id.clone());
+    let given = vec![given.with_assignment(Bytes::from_static(b"a"))];
+    let request = SyncGroupRequest::default().with_group_id(GroupId(text("g"))).with_assignments(given);
+    let request = request.with_generation_id(joined.generation_id).with_member_id(joined.member_id.clone());
+    raw.call(&request, 4).error_code
+}
+
+fn beat(raw: &mut Raw, joined: &JoinGroupResponse, instance: Option<&str>) -> i16 {
+    let request =
+        HeartbeatRequest::default().with_group_id(GroupId(text("g"))).with_generation_id(joined.generation_id);
+    raw.call(&request.with_member_id(joined.member_id.clone()).with_group_instance_id(instance.map(text)), 4).error_code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_share_a_topic_and_positions_stay() {
+    let cluster = cluster(3).await;
+    cluster.create_topic("t", 4, &[]).unwrap();
+    let producer = producer(&cluster, &[]);
+    for at in 0..200 {
+        let key = format!("{at}");
+        producer.send(FutureRecord::to("t").key(&key).payload("v"), Duration::from_secs(5)).await.unwrap();
+    }
+    let settings = [("group.id", "g"), ("auto.offset.reset", "earliest"), ("enable.auto.commit", "false")];
+    let members: Vec<BaseConsumer> = (0..2).map(|_| client(&cluster, &settings).create().unwrap()).collect();
+    let read = crate::supervise::blocking("members", Duration::from_secs(40), move || {
+        for member in &members {
+            member.subscribe(&["t"]).unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut seen = std::collections::BTreeSet::new();
+        let shared = || members.iter().all(|member| member.assignment().unwrap().count() == 2);
+        while (seen.len() < 200 || !shared()) && Instant::now() < deadline {
+            for member in &members {
+                if let Some(Ok(message)) = member.poll(Duration::from_millis(20)) {
+                    seen.insert((message.partition(), message.offset()));
+                }
+            }
+        }
+        assert!(shared(), "each has two partitions");
+        for member in &members {
+            let _none_read_since = member.commit_consumer_state(CommitMode::Sync);
+        }
+        seen.len()
+    });
+    assert_eq!(read.await.unwrap(), 200);
+    let total: i64 = (0..4).filter_map(|partition| cluster.committed("g", "t", partition)).sum();
+    assert_eq!(total, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_kind_of_member_is_refused() {
+    let cluster = cluster(1).await;
+    let mut raw = Raw::connect(&cluster, 0);
+    let given = join(&mut raw, "", None);
+    assert_eq!(given.error_code, 79, "come again with this id");
+    let joined = join(&mut raw, &given.member_id, None);
+    assert_eq!((joined.error_code, joined.generation_id, &joined.leader), (0, 1, &joined.member_id));
+    assert_eq!(sync(&mut raw, &joined), 0);
+    assert_eq!(beat(&mut raw, &joined, None), 0);
+    for (kind, protocol) in [("connect", "sessioned"), ("consumer", "range"), ("consumer", "mirrorkeeper")] {
+        let mut other = Raw::connect(&cluster, 0);
+        assert_eq!(other.call(&join_request("", None, kind, protocol), 7).error_code, 23, "{kind} {protocol}");
+    }
+    let leave = LeaveGroupRequest::default().with_group_id(GroupId(text("g"))).with_member_id(joined.member_id.clone());
+    assert_eq!(raw.call(&leave, 2).error_code, 0);
+    assert_eq!(raw.call(&join_request("", None, "consumer", "range"), 7).error_code, 79, "the place is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_member_takes_its_own_place_and_fences_its_former_self() {
+    let cluster = cluster(1).await;
+    let mut raw = Raw::connect(&cluster, 0);
+    let former = join(&mut raw, "", Some("host"));
+    assert_eq!((former.error_code, sync(&mut raw, &former)), (0, 0));
+    let mut back = Raw::connect(&cluster, 0);
+    let present = join(&mut back, "", Some("host"));
+    assert_eq!((present.error_code, present.generation_id), (0, former.generation_id), "no rebalance");
+    assert_ne!(present.member_id, former.member_id);
+    assert_eq!(beat(&mut raw, &former, Some("host")), 82);
+    assert_eq!(beat(&mut back, &present, Some("host")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_member_loses_its_place_to_the_one_who_waits() {
+    let cluster = cluster(1).await;
+    let mut raw = Raw::connect(&cluster, 0);
+    let first = join(&mut raw, "", Some("one"));
+    assert_eq!(sync(&mut raw, &first), 0);
+    let mut other = Raw::connect(&cluster, 0);
+    let asked = Instant::now();
+    let second = join(&mut other, "", Some("two"));
+    assert!(asked.elapsed() >= Duration::from_millis(200), "not before the session ran out");
+    assert_eq!((second.error_code, second.generation_id, second.members.len()), (0, 2, 1));
+    assert_eq!(beat(&mut raw, &first, Some("one")), 25);
+}
