@@ -86,6 +86,10 @@ async fn what_kafka_refuses_is_refused() {
     assert_eq!(raw.produce("small", &batch(40, None)).0, 10, "too large");
     assert_eq!(raw.produce("none", &good).0, 3);
     assert_eq!(cluster.high_watermark("t", 0), Some(1), "nothing else was written");
+    // a test may write what a client may not
+    assert_eq!(cluster.append_raw("t", 0, &holes), Ok(1));
+    assert_eq!(cluster.high_watermark("t", 0), Some(7));
+    assert_eq!(cluster.append_raw("t", 0, &holes[1..]).unwrap_err().code, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
