@@ -3,6 +3,7 @@
 mod admin;
 mod disturb;
 mod group;
+mod oracle;
 mod produce;
 mod protocol;
 mod raw;

@@ -30,8 +30,11 @@ pub(super) fn topic(name: &str) -> TopicName {
 impl Raw {
     /// Connects to a broker, the first is 0.
     pub(super) fn connect(cluster: &DevCluster, nth: usize) -> Self {
-        let bootstrap = cluster.bootstrap();
-        let stream = TcpStream::connect(bootstrap.split(',').nth(nth).unwrap()).unwrap();
+        Self::to(cluster.bootstrap().split(',').nth(nth).unwrap())
+    }
+
+    pub(super) fn to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         Self { stream }
     }
@@ -89,9 +92,15 @@ impl Raw {
     pub(super) fn producer(&mut self, transactional_id: Option<&str>) -> (i64, i16) {
         let id = transactional_id.map(|id| TransactionalId(StrBytes::from_string(id.to_owned())));
         let request = InitProducerIdRequest::default().with_transactional_id(id).with_transaction_timeout_ms(60_000);
-        let response = self.call(&request, 4);
-        assert_eq!(response.error_code, 0);
-        (response.producer_id.0, response.producer_epoch)
+        loop {
+            let response = self.call(&request, 4);
+            match response.error_code {
+                0 => return (response.producer_id.0, response.producer_epoch),
+                // a coordinator of Kafka that has just begun
+                14..=16 => std::thread::sleep(Duration::from_millis(20)),
+                other => panic!("InitProducerId: {other}"),
+            }
+        }
     }
 
     pub(super) fn fetch(&mut self, name: &str, offset: i64, max_bytes: i32, committed: bool) -> PartitionData {

@@ -67,7 +67,7 @@ async fn an_open_transaction_holds_back_committed_readers() {
     let sealed = |sequence: i32| {
         Header { attributes: 0x10, ..header(2, Some((producer.0, producer.1, sequence))) }.seal(&body(2))
     };
-    assert_eq!(raw.produce_to("t", 0, &sealed(0), Some("id")).error_code, 48, "not added");
+    assert_eq!(raw.produce_to("t", 0, &sealed(0), Some("id")).error_code, 120, "not added");
     assert_eq!(add(&mut raw, producer), 0);
     assert_eq!(raw.produce("t", &batch(1, None)), (0, 0));
     assert_eq!(raw.produce_to("t", 0, &sealed(0), Some("id")).base_offset, 1);
