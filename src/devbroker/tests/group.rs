@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -18,6 +20,87 @@ use super::{client, cluster, producer};
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+/// Whether the coordinator is still getting ready (14, 15, 16).
+pub(super) fn loading(raw: &mut Raw, group: &str) -> bool {
+    let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(group))]);
+    matches!(raw.call(&request, 2).results[0].error_code, 14..=16)
+}
+
+/// What a group is asked in the test against Apache Kafka, and what it answers.
+pub(super) fn interrogate(raw: &mut Raw, group: &str) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    let mut note = |what: &str, answer: String| told.push((format!("group {what}"), answer));
+    let id = || GroupId(text(group));
+    let join = |raw: &mut Raw, member: &str, instance: Option<&str>, kind: &str, protocol: &str| {
+        let request =
+            join_request(member, instance, kind, protocol).with_group_id(id()).with_session_timeout_ms(20_000);
+        raw.call(&request, 7)
+    };
+    let sync = |raw: &mut Raw, member: &StrBytes, generation: i32| {
+        let given = SyncGroupRequestAssignment::default().with_member_id(member.clone());
+        let given = vec![given.with_assignment(Bytes::from_static(b"a"))];
+        let request = SyncGroupRequest::default().with_group_id(id()).with_assignments(given);
+        let answer = raw.call(&request.with_generation_id(generation).with_member_id(member.clone()), 4);
+        format!("{:?}", (answer.error_code, answer.assignment))
+    };
+    let beat = |raw: &mut Raw, member: &StrBytes, generation: i32, instance: Option<&str>| {
+        let request = HeartbeatRequest::default().with_group_id(id()).with_generation_id(generation);
+        let request = request.with_member_id(member.clone()).with_group_instance_id(instance.map(text));
+        raw.call(&request, 4).error_code.to_string()
+    };
+    let state = |raw: &mut Raw| {
+        let answer = raw.call(&DescribeGroupsRequest::default().with_groups(vec![id()]), 5);
+        let group = &answer.groups[0];
+        format!(
+            "{:?}",
+            (group.error_code, &group.group_state, &group.protocol_type, &group.protocol_data, group.members.len())
+        )
+    };
+    let delete = |raw: &mut Raw| {
+        let answer = raw.call(&DeleteGroupsRequest::default().with_groups_names(vec![id()]), 2);
+        answer.results[0].error_code.to_string()
+    };
+    note("unknown", state(raw));
+    note("delete unknown", delete(raw));
+    note("beat unknown", beat(raw, &text("m"), 1, None));
+    note("sync unknown", sync(raw, &text("m"), 1));
+    note("join with a wrong id", join(raw, "m", None, "connect", "p").error_code.to_string());
+    let first = join(raw, "", Some("host"), "connect", "p");
+    let told_of = |joined: &JoinGroupResponse| {
+        let leads = joined.leader == joined.member_id;
+        format!("{:?}", (joined.error_code, joined.generation_id, &joined.protocol_name, leads, joined.members.len()))
+    };
+    note("join", told_of(&first));
+    note("beat before sync", beat(raw, &first.member_id, 1, Some("host")));
+    note("sync of another generation", sync(raw, &first.member_id, 2));
+    note("sync", sync(raw, &first.member_id, 1));
+    note("synced", state(raw));
+    note("sync again", sync(raw, &first.member_id, 1));
+    note("beat", beat(raw, &first.member_id, 1, Some("host")));
+    note("beat of another generation", beat(raw, &first.member_id, 0, Some("host")));
+    note("beat of a stranger", beat(raw, &text("m"), 1, None));
+    note("beat of an unknown instance", beat(raw, &first.member_id, 1, Some("other")));
+    for (kind, protocol) in [("connect", "q"), ("consumer", "p"), ("consumer", "range")] {
+        note("alien", join(raw, "", None, kind, protocol).error_code.to_string());
+    }
+    note("new member", join(raw, "", None, "connect", "p").error_code.to_string());
+    note("delete", delete(raw));
+    let back = join(raw, "", Some("host"), "connect", "p");
+    note("comes back", told_of(&back));
+    note("former self", beat(raw, &first.member_id, 1, Some("host")));
+    note("present self", beat(raw, &back.member_id, 1, Some("host")));
+    note("sync of who came back", sync(raw, &back.member_id, 1));
+    let changed = join(raw, &back.member_id, Some("host"), "connect", "r");
+    note("changes its protocol", told_of(&changed));
+    let leaving = MemberIdentity::default().with_group_instance_id(Some(text("host")));
+    let stranger = MemberIdentity::default().with_member_id(text("m"));
+    let leave = LeaveGroupRequest::default().with_group_id(id()).with_members(vec![leaving, stranger]);
+    let answer = raw.call(&leave, 4);
+    let codes: Vec<i16> = answer.members.iter().map(|member| member.error_code).collect();
+    note("leave", format!("{:?}", (answer.error_code, codes)));
+    told
 }
 
 fn join_request(member: &str, instance: Option<&str>, kind: &str, protocol: &str) -> JoinGroupRequest {

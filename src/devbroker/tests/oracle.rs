@@ -121,6 +121,11 @@ fn interrogate(raw: &mut Raw, tag: &str) -> Vec<(String, String)> {
     }
     told.extend(session(raw, &plain));
     told.extend(transaction(raw, &txn, tag));
+    let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(tag)]);
+    while raw.call(&find, 4).coordinators[0].error_code != 0 || super::group::loading(raw, tag) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    told.extend(super::group::interrogate(raw, tag));
     told
 }
 
