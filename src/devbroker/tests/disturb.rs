@@ -88,7 +88,7 @@ async fn errors_hit_what_they_are_aimed_at() {
 async fn a_distant_network_delays_but_does_not_serialise() {
     let cluster = cluster(1).await;
     cluster.create_topic("t", 1, &[]).unwrap();
-    cluster.faults().round_trip(Duration::from_millis(300));
+    cluster.faults().round_trip(Duration::from_secs(1));
     let mut raw = Raw::connect(&cluster, 0);
     let began = Instant::now();
     let request = produce_request("t", 0, &batch(1, None), None);
@@ -99,7 +99,7 @@ async fn a_distant_network_delays_but_does_not_serialise() {
         assert_eq!(raw.receive::<ProduceRequest>(11).unwrap().responses[0].partition_responses[0].error_code, 0);
     }
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(300) && took < Duration::from_millis(1200), "{took:?}");
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
