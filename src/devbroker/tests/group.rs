@@ -152,7 +152,15 @@ async fn members_share_a_topic_and_positions_stay() {
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut seen = std::collections::BTreeSet::new();
         let shared = || members.iter().all(|member| member.assignment().unwrap().count() == 2);
-        while (seen.len() < 200 || !shared()) && Instant::now() < deadline {
+        // whoever got a partition later reads it from the start again: positions tell when all are through
+        let through = || {
+            let positions = members.iter().map(|member| member.position().unwrap());
+            let all = positions.flat_map(|list| {
+                list.elements().iter().filter_map(|entry| entry.offset().to_raw()).collect::<Vec<_>>()
+            });
+            all.filter(|offset| *offset > 0).sum::<i64>() == 200
+        };
+        while !(shared() && through()) && Instant::now() < deadline {
             for member in &members {
                 if let Some(Ok(message)) = member.poll(Duration::from_millis(20)) {
                     seen.insert((message.partition(), message.offset()));
