@@ -284,8 +284,8 @@ impl RawBatch {
     ///
     /// # Errors
     /// When the bytes are not one whole v2 batch.
-    pub fn parse(bytes: Bytes) -> Result<RawBatch, BatchError> {
-        let mut batches = split(&bytes);
+    pub fn parse(bytes: &Bytes) -> Result<RawBatch, BatchError> {
+        let mut batches = split(bytes);
         let batch = batches.next().unwrap_or(Err(BatchError::Malformed { offset: -1, what: "it is cut off" }))?;
         if batch.len() != bytes.len() {
             return Err(BatchError::Malformed { offset: batch.header.base_offset, what: "something follows it" });

@@ -14,6 +14,8 @@ mod encoder;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod varint;
 mod view;

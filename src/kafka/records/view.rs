@@ -97,6 +97,11 @@ impl<'a> Views<'a> {
         }
     }
 
+    /// Bytes of the records that have not been read.
+    pub const fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     fn read(&mut self) -> Result<RecordView<'a>, &'static str> {
         let length = varint::read_i32(&mut self.rest).ok_or("its length is cut off")?;
         let length = usize::try_from(length).map_err(|_| "its length is negative")?;
