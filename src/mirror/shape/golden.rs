@@ -80,7 +80,7 @@ fn write_shaped_batches_for_kafka_to_judge() {
     let mut policies = vec![
         ("pass", plain.clone()),
         ("merge", ShapePolicy::default()),
-        ("split", ShapePolicy { max_batch_bytes: 6_000, ..plain.clone() }),
+        ("split", ShapePolicy { max_batch_bytes: 6_000, ..plain }),
     ];
     for codec in Codec::ALL {
         policies.push((codec.name(), ShapePolicy { target_codec: Some(codec), ..plain.clone() }));
