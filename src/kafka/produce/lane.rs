@@ -128,7 +128,7 @@ impl Lane {
                 let message = format!("Produce v{version} can't be decoded: {malformed}");
                 let cause = Error::Protocol { addr: addr.clone(), message };
                 if let Some(connection) = &self.connection {
-                    connection.close(cause.clone());
+                    connection.close(&cause);
                 }
                 cause
             })
