@@ -65,7 +65,7 @@ impl Metadata {
         let now = Instant::now();
         let topic = self.topics.get_mut(&tp.topic)?;
         topic.wanted = now;
-        if now.saturating_duration_since(topic.described?) >= max_age {
+        if !topic.error.is_none() || now.saturating_duration_since(topic.described?) >= max_age {
             return None;
         }
         topic.partitions.get(&tp.partition).filter(|p| p.leader.node >= 0).map(|p| p.leader)
