@@ -45,7 +45,8 @@ fn the_comparison_finds_each_kind_of_damage() {
     let keyless = at(|record| record.key.is_none());
     let headers = at(|record| record.headers.len() > 3);
 
-    let damages: [(&str, &dyn Fn(&mut Vec<Rec>)); 6] = [
+    type Damage<'a> = &'a dyn Fn(&mut Vec<Rec>);
+    let damages: [(&str, Damage<'_>); 6] = [
         ("a lost record", &|records| drop(records.remove(100))),
         ("a repeated record", &|records| records.insert(100, records[100].clone())),
         ("an order changed", &|records| records.swap(100, 101)),
@@ -119,7 +120,7 @@ fn brokers_come_back_with_their_data_and_leaders_move() {
     if java::kafka().is_none() {
         return;
     }
-    let cluster = Cluster::start(Options::brokers(3));
+    let cluster = Cluster::start(&Options::brokers(3));
     let topic = unique("survivor");
     client::create_topic(&cluster, &topic, 1, 2, &[]);
     client::produce(&cluster.bootstrap(), &topic, "none", &numbered(1, 0, 100));
@@ -165,7 +166,7 @@ fn the_proxy_delays_but_does_not_narrow() {
     if java::kafka().is_none() {
         return;
     }
-    let cluster = Cluster::start(Options::brokers(1).delayed("FAR", Duration::from_millis(20)));
+    let cluster = Cluster::start(&Options::brokers(1).delayed("FAR", Duration::from_millis(20)));
     let far = cluster.bootstrap_of("FAR");
     let start = Instant::now();
     raw::metadata(&far, None).expect("an answer");

@@ -216,12 +216,11 @@ pub(crate) fn read_all(bootstrap: &str, topic: &str, isolation: Isolation) -> Ve
         assert!(start.elapsed() < PATIENCE, "partitions {unread:?} of {topic} were not read within {PATIENCE:?}");
         match consumer.poll(Duration::from_millis(500)) {
             None => {}
-            Some(Ok(message)) => {
-                // Under load a partition that has been read once to its end is done, whatever comes later.
-                if unread.contains(&message.partition()) {
-                    read.get_mut(&message.partition()).expect("assigned").push(Rec::from_message(&message));
-                }
+            Some(Ok(message)) if unread.contains(&message.partition()) => {
+                read.get_mut(&message.partition()).expect("assigned").push(Rec::from_message(&message));
             }
+            // Under load: a partition that has been read once to its end is done, whatever comes later.
+            Some(Ok(_)) => {}
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
             // librdkafka reports lost connections here and goes on by itself.
             Some(Err(KafkaError::MessageConsumption(

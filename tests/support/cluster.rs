@@ -94,12 +94,12 @@ impl Cluster {
     ///
     /// # Panics
     /// When Java is missing (ask [`java::kafka`] first) or a broker doesn't start: with the end of its log.
-    pub(crate) fn start(options: Options) -> Self {
+    pub(crate) fn start(options: &Options) -> Self {
         let kafka = java::kafka().expect("Java was found before a cluster is started");
         let id = random_id();
         let home = folder("cluster");
         let controller = free_port();
-        let lay_out = |node| Node::lay_out(node, &id, &home, controller, &options, kafka);
+        let lay_out = |node| Node::lay_out(node, &id, &home, controller, options, kafka);
         let nodes = (1..=options.brokers).map(lay_out).collect();
         let cluster = Self { id, kafka, nodes };
         for node in &cluster.nodes {

@@ -48,8 +48,8 @@ pub(crate) fn pair() -> Option<&'static Pair> {
     Some(PAIR.get_or_init(|| {
         // Both at once: most of a start is waiting.
         let (source, target) = std::thread::scope(|scope| {
-            let source = scope.spawn(|| Cluster::start(Options::brokers(1)));
-            let target = scope.spawn(|| Cluster::start(Options::brokers(3)));
+            let source = scope.spawn(|| Cluster::start(&Options::brokers(1)));
+            let target = scope.spawn(|| Cluster::start(&Options::brokers(3)));
             (source.join(), target.join())
         });
         Pair { source: source.expect("the source cluster starts"), target: target.expect("the target cluster starts") }
