@@ -98,10 +98,24 @@ pub(crate) fn wait_for_partitions(cluster: &Cluster, name: &str, count: i32) {
     });
 }
 
-/// The number of records past the start, per partition: end minus start offset, markers and holes included.
-pub(crate) fn span(bootstrap: &str, topic: &str, partition: i32) -> (i64, i64) {
-    let consumer: BaseConsumer = config(bootstrap).create().expect("a consumer");
-    consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks")
+/// Asks for the ends of partitions, on one connection.
+pub(crate) struct Ends(BaseConsumer);
+
+impl Ends {
+    /// Nothing is asked yet.
+    pub(crate) fn of(bootstrap: &str) -> Self {
+        Self(config(bootstrap).create().expect("a consumer"))
+    }
+
+    /// The first offset and the one after the last of a partition.
+    pub(crate) fn span(&self, topic: &str, partition: i32) -> Result<(i64, i64), String> {
+        self.0.fetch_watermarks(topic, partition, Duration::from_secs(20)).map_err(|error| format!("{topic}: {error}"))
+    }
+
+    /// The offsets after the last record, markers and holes included, of partitions 0 up to `partitions`.
+    pub(crate) fn ends(&self, topic: &str, partitions: i32) -> Result<Vec<i64>, String> {
+        (0..partitions).map(|partition| Ok(self.span(topic, partition)?.1)).collect()
+    }
 }
 
 /// A client configuration that speaks to `bootstrap`.
@@ -119,6 +133,15 @@ pub(crate) fn produce(bootstrap: &str, topic: &str, codec: &str, records: &[Sent
     send_all(&producer, topic, records);
     producer.flush(PATIENCE).expect("all records are acknowledged");
     assert_eq!(producer.in_flight_count(), 0);
+}
+
+/// Produces the records, each in a batch of its own.
+pub(crate) fn produce_one_by_one(bootstrap: &str, topic: &str, records: &[Sent]) {
+    let mut config = config(bootstrap);
+    config.set("enable.idempotence", "true").set("batch.num.messages", "1").set("linger.ms", "0");
+    let producer: BaseProducer = config.create().expect("a producer");
+    send_all(&producer, topic, records);
+    producer.flush(PATIENCE).expect("all records are acknowledged");
 }
 
 /// Produces each group in a transaction of its own; `true` commits it, `false` aborts it.
