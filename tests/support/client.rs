@@ -98,23 +98,42 @@ pub(crate) fn wait_for_partitions(cluster: &Cluster, name: &str, count: i32) {
     });
 }
 
-/// Asks for the ends of partitions, on one connection.
-pub(crate) struct Ends(BaseConsumer);
+/// Asks for the ends of partitions. Not through librdkafka, which may look for a leader at a broker that is gone until
+/// its time-out.
+pub(crate) struct Ends(Vec<String>);
 
 impl Ends {
     /// Nothing is asked yet.
     pub(crate) fn of(bootstrap: &str) -> Self {
-        Self(config(bootstrap).create().expect("a consumer"))
+        Self(bootstrap.split(',').map(str::to_owned).collect())
     }
 
     /// The first offset and the one after the last of a partition.
     pub(crate) fn span(&self, topic: &str, partition: i32) -> Result<(i64, i64), String> {
-        self.0.fetch_watermarks(topic, partition, Duration::from_secs(20)).map_err(|error| format!("{topic}: {error}"))
+        let starts = self.list(topic, raw::EARLIEST)?;
+        let ends = self.list(topic, raw::LATEST)?;
+        let of = |offsets: &BTreeMap<i32, i64>| {
+            offsets.get(&partition).copied().ok_or_else(|| format!("{topic} has no partition {partition}"))
+        };
+        Ok((of(&starts)?, of(&ends)?))
     }
 
     /// The offsets after the last record, markers and holes included, of partitions 0 up to `partitions`.
     pub(crate) fn ends(&self, topic: &str, partitions: i32) -> Result<Vec<i64>, String> {
-        (0..partitions).map(|partition| Ok(self.span(topic, partition)?.1)).collect()
+        let ends = self.list(topic, raw::LATEST)?;
+        let of = |partition| ends.get(&partition).copied().ok_or_else(|| format!("{topic}: {ends:?} only"));
+        (0..partitions).map(of).collect()
+    }
+
+    fn list(&self, topic: &str, timestamp: i64) -> Result<BTreeMap<i32, i64>, String> {
+        let mut last = String::new();
+        for address in &self.0 {
+            match raw::list_offsets(address, topic, timestamp) {
+                Ok(offsets) => return Ok(offsets),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Kafka requests that librdkafka has no call for, one connection each: leader moves, batches laid down byte by byte.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, MetadataRequest, MetadataResponse,
-    ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+    AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, ListOffsetsRequest, MetadataRequest,
+    MetadataResponse, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer};
 
@@ -59,6 +61,43 @@ pub(crate) fn leader(address: &str, topic: &str, partition: i32) -> Result<(i32,
         found.ok_or_else(|| format!("{topic} has no partition {partition} (error {})", described.error_code))?;
     let replicas = found.replica_nodes.iter().map(|node| node.0).collect();
     Ok((found.leader_id.0, found.leader_epoch, replicas))
+}
+
+/// ListOffsets' word for the first offset.
+pub(crate) const EARLIEST: i64 = -2;
+
+/// ListOffsets' word for the offset after the last record (the high watermark).
+pub(crate) const LATEST: i64 = -1;
+
+/// The offset of each partition of a topic, each asked of its leader.
+pub(crate) fn list_offsets(address: &str, topic: &str, timestamp: i64) -> Result<BTreeMap<i32, i64>, String> {
+    let answer = metadata(address, Some(topic))?;
+    let described = answer.topics.first().ok_or_else(|| format!("no answer about {topic}"))?;
+    none_failed(topic, [described.error_code], &[])?;
+    let mut offsets = BTreeMap::new();
+    for broker in &answer.brokers {
+        let led = described.partitions.iter().filter(|partition| partition.leader_id == broker.node_id);
+        let asked: Vec<_> = led
+            .map(|partition| {
+                ListOffsetsPartition::default()
+                    .with_partition_index(partition.partition_index)
+                    .with_current_leader_epoch(-1)
+                    .with_timestamp(timestamp)
+            })
+            .collect();
+        if asked.is_empty() {
+            continue;
+        }
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(vec![ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(asked)]);
+        let answer = call(&format!("{}:{}", broker.host.as_str(), broker.port), 7, &request)?;
+        for found in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+            none_failed(&format!("{topic}-{}", found.partition_index), [found.error_code], &[])?;
+            offsets.insert(found.partition_index, found.offset);
+        }
+    }
+    Ok(offsets)
 }
 
 /// Replaces the replicas of a partition; the first is the preferred leader.
