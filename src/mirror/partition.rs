@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 use super::shape::{self, Item, Ready, StopReason};
 use super::stops;
+use crate::kafka::ErrorCode;
 use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::batch::{Sealed, Stamp};
 use crate::kafka::produce::Outcome;
 use crate::kafka::sequence::{self, Reply, Verdict, Window};
-use crate::kafka::ErrorCode;
 
 /// Bytes that stay accounted for while anything of a chunk is held; dropping the last clone gives them back.
 pub type Held = Arc<dyn Send + Sync>;
@@ -348,10 +348,10 @@ impl Partition {
 
     /// The batch of an [`Action::Send`], with its identity and sequence, ready for the wire.
     #[must_use]
-    pub fn sealed(&self, tag: u64) -> Option<(Sealed, Held)> {
+    pub fn sealed(&self, tag: u64) -> Option<Sealed> {
         let flight = self.in_flight.iter().find(|f| f.tag == tag)?;
         let stamp = Stamp { producer_id: self.identity.id, epoch: self.identity.epoch, sequence: flight.sequence };
-        Some((flight.ready.batch.stamp(stamp), flight.held.clone()))
+        Some(flight.ready.batch.stamp(stamp))
     }
 
     fn shaped(&mut self, items: Vec<Item>, next: i64, epoch: i32, skip: u64, held: &Held) {

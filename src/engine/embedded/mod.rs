@@ -45,8 +45,8 @@ pub struct Settings {
     pub stall_after: Duration,
     /// How long a flow may take to drain.
     pub grace: Duration,
-    /// What a connector's worker adds to its client settings (`producer.`, `consumer.`, `admin.` of the worker file).
-    pub worker: std::collections::BTreeMap<String, String>,
+    /// `producer.` of the worker file, without the prefix: the data producer's settings beneath a connector's overrides.
+    pub producer: Config,
 }
 
 /// The embedded engine. Cheap to clone; the flows end with [`Embedded::shut_down`] or the last clone.
@@ -175,7 +175,10 @@ impl Engine for Embedded {
         if running.owned()?.configs.connectors().contains_key(from) {
             // The old flow must be still before its positions are copied, or the new one would begin behind it.
             if let Some(straggler) = running.flows.stop(from, self.inner.settings.grace).await {
-                return Err(Error::Unavailable { what: format!("renaming {from}"), why: format!("{straggler} did not drain in time") });
+                return Err(Error::Unavailable {
+                    what: format!("renaming {from}"),
+                    why: format!("{straggler} did not drain in time"),
+                });
             }
             running.adopted.remove(from);
             let progress = running.owned()?.lanes.progress().clone();
@@ -184,7 +187,10 @@ impl Engine for Embedded {
                 .into_iter()
                 .map(|(key, position)| (progress::Key { connector: to.to_string(), ..key }, position))
                 .collect();
-            progress.put(positions).await.map_err(|e| Error::Failed { what: format!("copying the positions of {from}"), why: flows::chain(&e) })?;
+            progress.put(positions).await.map_err(|e| Error::Failed {
+                what: format!("copying the positions of {from}"),
+                why: flows::chain(&e),
+            })?;
         }
         let owned = running.owned_mut()?;
         owned.configs.put(to, config).await.map_err(|e| failed("writing the configuration of", to, &e))?;

@@ -30,13 +30,18 @@ pub(super) async fn hold(cluster: Cluster, settings: Settings, owner: watch::Sen
             let next = match state {
                 MemberState::Joining { trouble: None } => Ownership::Joining,
                 MemberState::Joining { trouble: Some(why) } => Ownership::Waiting(why),
-                MemberState::Waiting { holder, reason } => Ownership::Waiting(format!("{holder} holds {}: {reason}", settings.group)),
+                MemberState::Waiting { holder, reason } => {
+                    Ownership::Waiting(format!("{holder} holds {}: {reason}", settings.group))
+                }
                 MemberState::Member { .. } => {
                     backoff.reset();
                     Ownership::Held
                 }
                 MemberState::Lost { reason } => {
-                    owner.send_replace(Ownership::Waiting(format!("membership of {} was lost: {reason}", settings.group)));
+                    owner.send_replace(Ownership::Waiting(format!(
+                        "membership of {} was lost: {reason}",
+                        settings.group
+                    )));
                     break;
                 }
             };

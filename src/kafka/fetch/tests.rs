@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::*;
+use crate::kafka::ClusterConfig;
+use crate::kafka::admin::{self, OffsetSpec};
 use crate::kafka::batch::{RawBatch, Sealed, Stamp, split};
 use crate::kafka::produce::{Ack, ProduceSettings, Producer};
 use crate::kafka::sequence::{Action, Window};
-use crate::kafka::admin::{self, OffsetSpec};
-use crate::kafka::ClusterConfig;
 
 struct Partition {
     tp: TopicPartition,
