@@ -77,7 +77,7 @@ pub struct Report {
 
 /// The report over what is known. `now_ms` is wall clock; `stall_after_ms` is the setting.
 #[must_use]
-pub fn report(
+pub(super) fn report(
     phase: Phase,
     problems: &[Problem],
     views: BTreeMap<TopicPartition, (String, View)>,
