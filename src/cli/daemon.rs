@@ -72,7 +72,7 @@ impl Daemon {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| Failure::chain(Exit::Failed, &error))?;
-        let token = args.token_file.as_deref().map(token).transpose()?;
+        let token = args.token_file.as_deref().filter(|path| !path.as_os_str().is_empty()).map(token).transpose()?;
         Ok(Self { client, base, shown, token })
     }
 
@@ -181,10 +181,10 @@ impl Daemon {
 }
 
 fn base(args: &DaemonArgs) -> Result<Url, Failure> {
-    let text = match &args.url {
+    let text = match args.url.as_ref().filter(|url| !url.trim().is_empty()) {
         Some(url) => url.trim().to_owned(),
         None => {
-            let file = args.config.as_deref().map(settings_file).transpose()?;
+            let file = settings_file(args.config.as_deref())?;
             let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
             settings::default_url(&variables(), file).map_err(|problems| mistakes(&problems))?
         }

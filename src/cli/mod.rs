@@ -169,9 +169,10 @@ fn variables() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// A settings file's path and text.
-fn settings_file(path: &Path) -> Result<(String, String), Failure> {
+/// A settings file's path and text. An empty path is none: charts and compose files can't leave a variable out.
+fn settings_file(path: Option<&Path>) -> Result<Option<(String, String)>, Failure> {
     use std::io::Read as _;
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(None) };
     let shown = path.display().to_string();
     let unreadable = |why: String| Failure::new(Exit::Usage, format!("settings file {shown} can't be read: {why}"));
     let mut text = String::new();
@@ -180,5 +181,5 @@ fn settings_file(path: &Path) -> Result<(String, String), Failure> {
     if text.len() as u64 > MAX_SETTINGS {
         return Err(unreadable("it has more than 1 MiB".to_owned()));
     }
-    Ok((shown, text))
+    Ok(Some((shown, text)))
 }

@@ -39,7 +39,7 @@ pub(super) fn run(args: RunArgs, printer: &Printer) -> Ended {
 }
 
 fn load(args: RunArgs) -> Result<Settings, Failure> {
-    let file = args.config.as_deref().map(settings_file).transpose()?;
+    let file = settings_file(args.config.as_deref())?;
     let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
     Settings::load(args.settings.0, super::variables().into_iter(), file).map_err(|problems| mistakes(&problems))
 }
