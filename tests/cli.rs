@@ -1,5 +1,7 @@
 //! The program from outside: what it prints, where, and how it ends.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -97,7 +99,16 @@ fn all_mistakes_in_settings_are_one_message() {
         .unwrap();
     let (code, out, err) = ended(output);
     assert_eq!((code, out.as_str()), (2, ""));
-    insta::assert_snapshot!(err, @"");
+    insta::assert_snapshot!(err, @r#"
+    error: 6 settings can't be used
+      intervall (mk.toml:1): there is no such setting (did you mean interval?)
+      repo: it is required (give --repo, MIRRORKEEPER_REPO or repo in the settings file)
+      environment: it is required (give --environment, MIRRORKEEPER_ENVIRONMENT or environment in the settings file)
+      prune (--prune): "sometimes": it is none of the words (one of auto, confirm, off)
+      memory (mk.toml:2): "lots": it is no size (write a number and a unit: 512KiB, 64MiB or 1GiB)
+      grace (MIRRORKEEPER_GRACE): "25": the unit is missing (write 25s for seconds, 25ms for milliseconds)
+     hint: mirrorkeeper run --help lists all settings
+    "#);
 }
 
 #[test]
@@ -134,11 +145,27 @@ fn a_valid_repository_is_fine_from_wherever_one_points_at_it() {
 
 #[test]
 fn every_finding_is_told_with_its_place_and_errors_end_with_4() {
-    let broken = GOOD.replace("\"topics\"", "\"tasks.max\": \"two\",\n  \"topcis\"");
+    let broken = GOOD.replace("\"topics\"", "\"tasks.max\": \"two\",\n  \"topcis\": \"x\",\n  \"topics\"");
+    let broken = broken.replace("orders", "payments");
     let folder = repository(&[("staging/west/east/orders.json", GOOD), ("staging/west/east/broken.json", &broken)]);
     let (code, out, err) = validate(folder.path(), &[]);
     assert_eq!((code, err.as_str()), (4, ""));
-    insta::assert_snapshot!(out, @"");
+    insta::assert_snapshot!(out, @r#"
+    error[CFG-013] tasks.max: "two" is not a number without fraction, 1 or more
+      --> connectors/staging/west/east/broken.json:7:16
+      |
+    7 |   "tasks.max": "two",
+      |                ^
+
+    warning[CFG-011] topcis: nobody knows this key
+      --> connectors/staging/west/east/broken.json:8:3
+      |
+    8 |   "topcis": "********",
+      |   ^
+      = help: did you mean topics?
+
+    2 files, 1 error, 1 warning
+    "#);
     // What was not asked for is not told.
     assert_eq!(validate(folder.path(), &["connectors/staging/west/east/orders.json"]).0, 0);
     let (code, out, _) = validate(folder.path(), &["--output", "json"]);
@@ -171,7 +198,14 @@ fn nothing_found_is_not_nothing_wrong() {
 fn explain_knows_keys_settings_and_files_and_shows_no_secret() {
     let (code, out, _) = run(&["explain", "tasks.max"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(out, @"");
+    insta::assert_snapshot!(out, @r"
+    tasks.max
+      meaning: The most tasks the partitions are split over, as reported.
+      type: a number without fraction, 1 or more
+      default: 1
+      read by: MirrorSourceConnector, MirrorCheckpointConnector, MirrorHeartbeatConnector
+      a change: takes effect while copying goes on
+    ");
     assert!(run(&["explain", "stall-after"]).1.contains("MIRRORKEEPER_STALL_AFTER"));
     assert!(run(&["explain", "topcis"]).2.contains("did you mean topics?"));
     assert!(run(&["explain"]).1.lines().count() > 100);

@@ -30,6 +30,7 @@ mod tree;
 mod validate;
 mod words;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -170,9 +171,9 @@ fn variables() -> Vec<(String, String)> {
 }
 
 /// A settings file's path and text. An empty path is none: charts and compose files can't leave a variable out.
-fn settings_file(path: Option<&Path>) -> Result<Option<(String, String)>, Failure> {
+fn settings_file(path: Option<&OsStr>) -> Result<Option<(String, String)>, Failure> {
     use std::io::Read as _;
-    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(None) };
+    let Some(path) = path.filter(|path| !path.is_empty()).map(Path::new) else { return Ok(None) };
     let shown = path.display().to_string();
     let unreadable = |why: String| Failure::new(Exit::Usage, format!("settings file {shown} can't be read: {why}"));
     let mut text = String::new();

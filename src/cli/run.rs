@@ -1,6 +1,6 @@
 //! `run`: the daemon.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use super::exit::{Ended, Exit, Failure};
 use super::flags::SettingFlags;
@@ -13,8 +13,8 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     /// Settings file (TOML)
-    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CONFIG")]
-    config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CONFIG", value_parser = clap::value_parser!(OsString))]
+    config: Option<OsString>,
     #[command(flatten)]
     settings: SettingFlags,
 }
