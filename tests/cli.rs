@@ -242,7 +242,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 
 #[test]
 fn a_daemon_that_is_not_there_ends_with_1_and_says_what_to_do() {
-    // A port that was free a moment ago, and that nobody else is given while we hold its neighbourhood.
+    // A port that was free a moment ago: the system gives others first.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for arguments in [
         &["status"][..],
