@@ -10,4 +10,3 @@
 pub mod configs;
 pub mod memory;
 pub mod state;
-pub mod state_log;
