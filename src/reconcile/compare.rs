@@ -166,7 +166,7 @@ pub fn differences(desired: &Comparable, live: &Comparable, base: Option<&Compar
 
 /// Who made `desired` and `live` differ, given what both were.
 #[must_use]
-pub fn origin<T: PartialEq>(desired: T, live: T, base: T) -> Origin {
+pub fn origin<T: PartialEq + Copy>(desired: T, live: T, base: T) -> Origin {
     match (desired == base, live == base) {
         (true, _) => Origin::Live,
         (false, true) => Origin::Git,

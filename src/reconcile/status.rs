@@ -420,7 +420,6 @@ pub struct View<'a> {
 pub fn status_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Status).to_value();
     if let Some(object) = schema.as_object_mut() {
-        object.insert("$id".to_owned(), "https://mirrorkeeper.dev/schema/status.schema.json".into());
         object.insert("title".to_owned(), "mirrorkeeper status, v1".into());
     }
     schema
