@@ -77,7 +77,6 @@ pub struct Difference {
     pub effect: String,
     /// Whether the values are fingerprints.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[serde(default)]
     pub redacted: bool,
 }
 
