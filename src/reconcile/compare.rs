@@ -251,6 +251,29 @@ mod tests {
     }
 
     #[test]
+    fn spelling_order_and_defaults_are_no_difference() {
+        let jaas = "source.cluster.sasl.jaas.config";
+        for (key, one, other) in [
+            ("tasks.max", "3", " 3 "),
+            ("refresh.topics.enabled", "false", " FALSE"),
+            ("topics", "a, b", "b,a"),
+            (
+                jaas,
+                "x.LoginModule required  username='u'\n password='p' ;",
+                "x.LoginModule required username='u' password='p';",
+            ),
+        ] {
+            assert_eq!(differences(&of(&[(key, one)]), &of(&[(key, other)]), None), [], "{key}");
+        }
+        assert_eq!(differences(&of(&[("tasks.max", "1")]), &of(&[]), None), [], "a default need not be written");
+        assert_eq!(
+            differences(&of(&[(jaas, "a 'b  c';")]), &of(&[(jaas, "a 'b c';")]), None).len(),
+            1,
+            "a quoted blank counts"
+        );
+    }
+
+    #[test]
     fn our_own_keys_are_no_difference() {
         assert_eq!(differences(&of(&[("mirrorkeeper.prune", "off")]), &of(&[]), None), []);
     }
