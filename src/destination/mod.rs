@@ -10,3 +10,4 @@
 pub mod configs;
 pub mod memory;
 pub mod state;
+pub mod state_log;
