@@ -89,11 +89,7 @@ pub(super) struct Request {
 // === impl Handle ===
 
 impl Handle {
-    pub(super) fn new(
-        requests: mpsc::Sender<Request>,
-        status: watch::Receiver<Arc<Status>>,
-        refresh: Refresh,
-    ) -> Self {
+    pub(super) fn new(requests: mpsc::Sender<Request>, status: watch::Receiver<Arc<Status>>, refresh: Refresh) -> Self {
         Self { requests, status, refresh }
     }
 

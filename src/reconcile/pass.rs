@@ -205,7 +205,8 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
         }
         let (scope, options) = (self.settings.scope.clone(), LoadOptions { strict: self.settings.strict });
         let files = snapshot.files.clone();
-        match supervise::blocking("reading connector files", READING, move || spec::load(&scope, &files, &options)).await
+        match supervise::blocking("reading connector files", READING, move || spec::load(&scope, &files, &options))
+            .await
         {
             Ok(loaded) => {
                 tracing::info!(revision = snapshot.revision, files = loaded.files, "snapshot read");
@@ -510,8 +511,7 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             None => (Backoff::new(first, cap), now),
         };
         let delay = backoff.next_delay();
-        let problem =
-            Problem { code: error.code().to_owned(), message: error.to_string(), hint: error.hint(), since };
+        let problem = Problem { code: error.code().to_owned(), message: error.to_string(), hint: error.hint(), since };
         let next = now.checked_add(delay).unwrap_or(now);
         let retry = Retry { attempts: backoff.attempts(), next, problem };
         self.retries.insert(name.clone(), (backoff, retry));

@@ -25,7 +25,10 @@ pub fn plan(status: &Status) -> String {
     for step in &planned.withheld {
         section(&mut text, status, step, "withheld ");
     }
-    line(&mut text, format_args!("plan {}: {} to do, {} withheld", planned.hash, planned.steps.len(), planned.withheld.len()));
+    line(
+        &mut text,
+        format_args!("plan {}: {} to do, {} withheld", planned.hash, planned.steps.len(), planned.withheld.len()),
+    );
     if planned.confirmable {
         line(&mut text, format_args!("to let it go: mirrorkeeper confirm {}", planned.hash));
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::compare::Difference;
 use super::plan::{Desired, MaxDeletes, Plan, Prune, Sync};
-use crate::destination::state::{Hold, HistoryEntry, State};
+use crate::destination::state::{HistoryEntry, Hold, State};
 use crate::engine::{Estimate, FlowReport, Health, Live, Problem};
 use crate::spec::{Diagnostic, DriftMode, Name, TargetState};
 

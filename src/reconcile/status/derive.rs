@@ -120,18 +120,12 @@ fn broken_file<'a>(view: &View<'a>, name: &Name, wanted: Option<&Connector>) -> 
         return None;
     }
     let shielded = view.plan.and_then(|plan| plan.shielded.get(name)).map(String::as_str);
-    shielded.or_else(|| {
-        invalid(view).iter().find(|file| file.name.as_ref() == Some(name)).map(|file| file.path.as_str())
-    })
+    shielded
+        .or_else(|| invalid(view).iter().find(|file| file.name.as_ref() == Some(name)).map(|file| file.path.as_str()))
 }
 
 /// How an item stands to Git, and what is done about it. The order of the questions is the order of precedence.
-fn standing(
-    view: &View<'_>,
-    name: &Name,
-    wanted: Option<&Connector>,
-    broken: Option<&str>,
-) -> (SyncWord, PlannedStep) {
+fn standing(view: &View<'_>, name: &Name, wanted: Option<&Connector>, broken: Option<&str>) -> (SyncWord, PlannedStep) {
     let none = |why: String| step_status("none", name, why, None);
     if let Some(path) = broken {
         return (SyncWord::Invalid, none(format!("{path} is invalid: what it ran stays as it is")));
