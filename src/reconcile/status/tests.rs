@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -321,3 +322,6 @@ proptest! {
         prop_assert_eq!(status.counts.items, status.items.len());
     }
 }
+=======
+
+>>>>>>> h/api
