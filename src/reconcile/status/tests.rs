@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -322,6 +321,3 @@ proptest! {
         prop_assert_eq!(status.counts.items, status.items.len());
     }
 }
-=======
-
->>>>>>> h/api
