@@ -137,7 +137,7 @@ async fn task_status<E: Engine>(
     let text = |name: &str| format!("No status found for task {name}-{task}");
     let (name, observed) = api.connector(&name, text).await?;
     let tasks = words::task_states(&observed, &api.settings.worker_id);
-    let found = tasks.into_iter().find(|status| status["id"].to_string() == task);
+    let found = tasks.into_iter().find(|status| status["id"].as_u64().is_some_and(|id| id.to_string() == task));
     found.map(Json).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, text(name.as_str())))
 }
 

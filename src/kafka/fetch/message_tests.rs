@@ -127,7 +127,7 @@ fn records_share_the_frame() {
         13,
     );
     let range = bytes.as_ptr_range();
-    let answer = decode(13, bytes.clone()).expect("decodes");
+    let answer = decode(13, bytes).expect("decodes");
     assert!(range.contains(&answer.topics[0].partitions[0].records.as_ptr()));
 }
 
