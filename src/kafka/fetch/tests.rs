@@ -192,7 +192,7 @@ async fn pump_between_real_brokers() {
     );
     println!("read: {}; acknowledged: {}", percentiles(pump.read), percentiles(pump.acked));
     assert!(live.is_some() || ended.is_ok());
-    assert!(live.is_some() || pump.partitions.iter().all(|p| p.copied == p.end));
+    assert!(live.is_some() || pump.partitions.iter().all(|p| p.copied >= p.end));
 }
 
 async fn trouble(events: &mut mpsc::Receiver<FetchEvent>, generation: u64) -> Trouble {
