@@ -104,6 +104,15 @@ impl Metadata {
         }
     }
 
+    /// Distrusts every topic of which `node` leads a partition.
+    pub(super) fn distrust(&mut self, node: i32) {
+        for topic in self.topics.values_mut() {
+            if topic.partitions.values().any(|p| p.leader.node == node) {
+                topic.described = None;
+            }
+        }
+    }
+
     pub(super) fn topic_id(&self, topic: &str) -> Option<Uuid> {
         self.topics.get(topic).map(|t| t.id).filter(|id| !id.is_nil())
     }

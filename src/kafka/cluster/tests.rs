@@ -138,6 +138,24 @@ async fn an_older_leader_never_replaces_a_newer_one() {
 }
 
 #[tokio::test]
+async fn a_leader_that_cannot_be_reached_is_asked_for_again() {
+    let stub = Arc::new(Stub::default());
+    let (cluster, _task) = start(stub.clone()).await;
+    let tp = TopicPartition::new("t", 0);
+    cluster.leader(&tp).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    cluster.note_broker(7, "127.0.0.1", port.into());
+    cluster.note_leader(&tp, Leader { node: 7, epoch: 1 });
+    assert_eq!(cluster.leader(&tp).await.unwrap().node, 7);
+    cluster.broker(7, Role::Produce).await.unwrap_err();
+    stub.leader.store(1, Ordering::SeqCst);
+    stub.epoch.store(2, Ordering::SeqCst);
+    assert_eq!(cluster.leader(&tp).await.unwrap(), Leader { node: 1, epoch: 2 });
+}
+
+#[tokio::test]
 async fn retriable_codes_are_retried_within_the_deadline() {
     let stub = Arc::new(Stub::default());
     let (cluster, _task) = start(stub.clone()).await;
