@@ -6,6 +6,8 @@
 
 mod words;
 
+pub(super) use words::connector_state;
+
 use std::sync::Arc;
 
 use axum::Json;
