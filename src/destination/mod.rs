@@ -9,3 +9,4 @@
 
 pub mod memory;
 pub mod state;
+pub mod state_log;

@@ -36,7 +36,9 @@ impl Failed {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Engine(error) => error.code(),
-            Self::Note(error) => state_code(error),
+            Self::Note(StateError::Newer { .. }) => "STATE-NEWER",
+            Self::Note(StateError::Unreadable { .. }) => "STATE-UNREADABLE",
+            Self::Note(StateError::Unavailable { .. }) => "STATE-UNAVAILABLE",
             Self::Late { .. } => "ENGINE-TIMEOUT",
         }
     }
@@ -47,15 +49,6 @@ impl Failed {
             Self::Engine(engine::Error::Invalid { .. }) => Some("change the file".to_owned()),
             _ => None,
         }
-    }
-}
-
-/// Stable code of a state error.
-pub(super) fn state_code(error: &StateError) -> &'static str {
-    match error {
-        StateError::Newer { .. } => "STATE-NEWER",
-        StateError::Unreadable { .. } => "STATE-UNREADABLE",
-        StateError::Unavailable { .. } => "STATE-UNAVAILABLE",
     }
 }
 

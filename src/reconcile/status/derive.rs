@@ -78,7 +78,8 @@ fn item(view: &View<'_>, name: &Name) -> Item {
     problems.extend(flow.into_iter().flat_map(|flow| flow.problems.iter().cloned()));
     problems.extend(applied.zip(flow).into_iter().flat_map(|(applied, flow)| other_clusters(applied, flow)));
     let file = wanted.map(|c| c.path.clone()).or_else(|| broken.map(str::to_owned));
-    let summary = summarise(sync, health, wanted.map(|c| c.state), !problems.is_empty());
+    let state = StatePair { desired: wanted.map(|c| c.state), live: observed.map(|o| o.state) };
+    let summary = summarise(sync, health, state, !problems.is_empty());
     let source = wanted.map(|c| c.source.as_str()).or(applied.map(|a| a.source.as_str()));
     let retries = retry.map(|retry| retry.attempts).or(flow.map(|flow| flow.retries)).unwrap_or_default();
     Item {
@@ -92,7 +93,7 @@ fn item(view: &View<'_>, name: &Name) -> Item {
         summary,
         sync,
         health,
-        state: StatePair { desired: wanted.map(|c| c.state), live: observed.map(|o| o.state) },
+        state,
         lag_records: flow.and_then(|flow| flow.lag_records),
         oldest_uncopied_ms: flow.and_then(|flow| flow.oldest_uncopied_ms),
         last_acknowledged: flow.and_then(|flow| flow.last_acknowledged),
@@ -251,8 +252,9 @@ fn other_clusters(applied: &Applied, flow: &FlowReport) -> Vec<Problem> {
         .collect()
 }
 
-/// One word for both: the worse one. A paused connector is fine only when Git wants it so.
-fn summarise(sync: SyncWord, health: Health, wanted: Option<TargetState>, problem: bool) -> Word {
+/// One word for both: the worse one. A paused connector is fine only when Git wants it so, and a running one when Git
+/// doesn't want it otherwise, also where drift is `off` and nobody corrects it.
+fn summarise(sync: SyncWord, health: Health, state: StatePair, problem: bool) -> Word {
     let by_sync = match sync {
         SyncWord::InSync => Word::InSync,
         SyncWord::Pending => Word::Pending,
@@ -263,8 +265,7 @@ fn summarise(sync: SyncWord, health: Health, wanted: Option<TargetState>, proble
     };
     let by_health = match health {
         Health::Healthy => Word::InSync,
-        Health::Paused if matches!(wanted, Some(TargetState::Paused | TargetState::Stopped)) => Word::Paused,
-        // Not what Git wants, and nobody corrects it: drift is `off`, or there is no file.
+        Health::Paused if matches!(state.desired, Some(TargetState::Paused | TargetState::Stopped)) => Word::Paused,
         Health::Paused => Word::Degraded,
         Health::Standby => Word::Standby,
         Health::Starting => Word::Starting,
@@ -273,7 +274,8 @@ fn summarise(sync: SyncWord, health: Health, wanted: Option<TargetState>, proble
         Health::Stalled => Word::Stalled,
         Health::Failed => Word::Failed,
     };
-    let by_problem = if problem { Word::Degraded } else { Word::InSync };
+    let differs = state.desired.is_some() && state.desired != state.live;
+    let by_problem = if problem || differs { Word::Degraded } else { Word::InSync };
     by_sync.min(by_health).min(by_problem)
 }
 

@@ -1,0 +1,151 @@
+//! Connections shared per broker and role, made once however many want one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use rand::seq::SliceRandom;
+use tokio::time::Instant;
+
+use super::{Cluster, Role};
+use crate::kafka::conn::Connection;
+use crate::kafka::{Error, ErrorCode};
+use crate::supervise::Backoff;
+
+type Connecting = BoxFuture<'static, Result<Connection, Error>>;
+
+/// By address: a broker that comes back under another address is another connection.
+#[derive(Default)]
+pub(super) struct Connections(HashMap<(String, Role), Slot>);
+
+struct Slot {
+    state: State,
+    backoff: Backoff,
+}
+
+enum State {
+    Idle,
+    Open(Connection),
+    Opening(WeakShared<Connecting>),
+    Failed { until: Instant, error: Error },
+}
+
+impl Cluster {
+    /// The connection to a broker for a role.
+    ///
+    /// # Errors
+    /// Why there is none. A broker that could not be reached is left alone for a moment (`reconnect.backoff.ms`): the
+    /// same error is then given at once.
+    pub async fn broker(&self, node: i32, role: Role) -> Result<Connection, Error> {
+        let known = self.inner.metadata().brokers.get(&node).cloned();
+        let addr = match known {
+            Some(addr) => addr,
+            None => {
+                self.refresh().await?;
+                let known = self.inner.metadata().brokers.get(&node).cloned();
+                known.ok_or_else(|| {
+                    Error::broker(
+                        "Metadata",
+                        ErrorCode::LEADER_NOT_AVAILABLE,
+                        format!("broker {node}"),
+                        Some("not among the brokers".into()),
+                    )
+                })?
+            }
+        };
+        self.at(&addr, role).await
+    }
+
+    /// A connection to any broker for a role: an open one, else the first that can be made, known brokers before the
+    /// bootstrap list.
+    ///
+    /// # Errors
+    /// Why the last one tried could not be reached.
+    pub async fn any(&self, role: Role) -> Result<Connection, Error> {
+        let mut addrs: Vec<String> = self.inner.metadata().brokers.values().cloned().collect();
+        addrs.shuffle(&mut rand::rng());
+        let open = self.inner.connections().open(&addrs, role);
+        if let Some(connection) = open {
+            return Ok(connection);
+        }
+        let mut bootstrap = self.inner.config.bootstrap.clone();
+        bootstrap.shuffle(&mut rand::rng());
+        addrs.extend(bootstrap);
+        let mut last = Error::Settings { what: "bootstrap.servers".into(), message: "no broker is named".into() };
+        for addr in addrs {
+            match self.at(&addr, role).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn at(&self, addr: &str, role: Role) -> Result<Connection, Error> {
+        let connecting = {
+            let mut connections = self.inner.connections();
+            let slot = connections.0.entry((addr.to_owned(), role)).or_insert_with(Slot::new);
+            match &slot.state {
+                State::Open(connection) if !connection.is_closed() => return Ok(connection.clone()),
+                State::Failed { until, error } if Instant::now() < *until => return Err(error.clone()),
+                State::Opening(weak) => match weak.upgrade() {
+                    Some(shared) => shared,
+                    None => self.open(slot, addr, role),
+                },
+                _ => self.open(slot, addr, role),
+            }
+        };
+        connecting.await
+    }
+
+    fn open(&self, slot: &mut Slot, addr: &str, role: Role) -> Shared<Connecting> {
+        let (inner, addr) = (self.inner.clone(), addr.to_owned());
+        let connecting: Connecting = Box::pin(async move {
+            let result = Connection::connect(&addr, &inner.config).await;
+            let mut connections = inner.connections();
+            if let Some(slot) = connections.0.get_mut(&(addr, role)) {
+                slot.settle(&result);
+            }
+            result
+        });
+        let shared = connecting.shared();
+        if let Some(weak) = shared.downgrade() {
+            slot.state = State::Opening(weak);
+        }
+        shared
+    }
+}
+
+impl Connections {
+    fn open(&self, addrs: &[String], role: Role) -> Option<Connection> {
+        addrs.iter().find_map(|addr| match &self.0.get(&(addr.clone(), role))?.state {
+            State::Open(connection) if !connection.is_closed() => Some(connection.clone()),
+            _ => None,
+        })
+    }
+
+    /// Lets go of addresses that no broker has any more.
+    pub(super) fn keep(&mut self, addrs: &[String]) {
+        self.0.retain(|(addr, _), slot| addrs.contains(addr) || matches!(slot.state, State::Opening(_)));
+    }
+}
+
+impl Slot {
+    fn new() -> Self {
+        Slot { state: State::Idle, backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)) }
+    }
+
+    fn settle(&mut self, result: &Result<Connection, Error>) {
+        match result {
+            Ok(connection) => {
+                self.backoff.reset();
+                self.state = State::Open(connection.clone());
+            }
+            Err(error) => {
+                let until = Instant::now() + self.backoff.next_delay();
+                self.state = State::Failed { until, error: error.clone() };
+            }
+        }
+    }
+}

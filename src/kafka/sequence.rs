@@ -1,0 +1,1 @@
+//! Sequences of an idempotent producer, per partition.
