@@ -16,10 +16,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::answer::{Refusal, typed};
@@ -92,16 +90,20 @@ impl Collector for Families {
             let kind = if *counter { MetricType::Counter } else { MetricType::Gauge };
             let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
             for (labels, value) in samples {
-                let sample = metric.encode_family(labels)?;
-                if *counter {
-                    ConstCounter::new(*value).encode(sample)?;
+                // Braces around no labels are read by few parsers.
+                if labels.is_empty() {
+                    written(&mut metric, *counter, *value)?;
                 } else {
-                    ConstGauge::new(*value).encode(sample)?;
+                    written(&mut metric.encode_family(labels)?, *counter, *value)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+fn written(sample: &mut MetricEncoder<'_>, counter: bool, value: f64) -> Result<(), std::fmt::Error> {
+    if counter { sample.encode_counter::<NoLabelSet, f64, f64>(&value, None) } else { sample.encode_gauge(&value) }
 }
 
 // === impl Family ===

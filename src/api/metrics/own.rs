@@ -212,7 +212,7 @@ fn flows(items: &[Item]) -> Vec<Family> {
     let mut batches = Family::counter("mirrorkeeper_batches", "Batches by what was done with them, and why");
     let mut started = Family::gauge("mirrorkeeper_flow_start_time_seconds", "When this run of the flow began");
     let mut throttled =
-        Family::gauge("mirrorkeeper_throttled_milliseconds", "How long the clusters asked for silence, last minute");
+        Family::gauge("mirrorkeeper_throttled_seconds", "How long the clusters asked for silence, last minute");
     let mut tasks = Family::gauge("mirrorkeeper_tasks", "Tasks by Kafka Connect's state");
     let mut partitions = Family::gauge("mirrorkeeper_partitions", "Partitions by state");
     for item in items {
@@ -222,7 +222,7 @@ fn flows(items: &[Item]) -> Vec<Family> {
         bytes.add([connector], float(flow.bytes_total));
         lost.add([connector], float(flow.lost_records));
         started.add([connector], seconds(flow.started));
-        throttled.add([connector], float(flow.throttled_ms));
+        throttled.add([connector], float(flow.throttled_ms) / 1_000.0);
         for (key, number) in &flow.shapes {
             let (shape, reason) = key.split_once([':', ' ', '/']).unwrap_or((key, ""));
             batches.add([connector, ("shape", shape), ("reason", reason.trim())], float(*number));

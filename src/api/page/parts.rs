@@ -168,7 +168,10 @@ pub(super) fn overview(page: &mut Page, items: &[&Item], now: Timestamp) {
 }
 
 fn known(page: &mut Page, value: Option<String>) {
-    page.text(value.as_deref().unwrap_or("unknown"));
+    match value {
+        Some(value) => page.text(&value),
+        None => page.raw("unknown"),
+    };
 }
 
 /// All about one connector; open where something is wrong.
