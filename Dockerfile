@@ -16,7 +16,7 @@ FROM chef AS builder
 COPY --from=planner /src/recipe.json recipe.json
 RUN cargo chef cook --release --locked --recipe-path recipe.json
 COPY . .
-# Shown by /status and by `--version`: --build-arg COMMIT=$(git rev-parse HEAD)
+# Shown by /status: --build-arg COMMIT=$(git rev-parse HEAD)
 ARG COMMIT=unknown
 RUN MIRRORKEEPER_COMMIT=${COMMIT} cargo build --release --locked --bin mirrorkeeper
 
