@@ -10,9 +10,9 @@ use super::Error;
 use crate::api::Token;
 use crate::engine::Problem;
 use crate::git::{self, SourceSettings, SourceState};
-use crate::reconcile::plan::MaxDeletes;
+use crate::reconcile::plan::{self, MaxDeletes};
 use crate::reconcile::{Refresh, Snapshot, status};
-use crate::settings::Settings;
+use crate::settings::{self, GitCredentials, Settings};
 use crate::spec::SourceFile;
 use crate::supervise::{self, Task};
 
@@ -75,16 +75,34 @@ pub(crate) fn source_settings(settings: &Settings) -> Result<SourceSettings, Err
     source.root.clone_from(&settings.root);
     source.interval = settings.interval;
     source.working_tree = settings.working_tree;
-    source.credentials = settings.git_credentials();
+    source.credentials = credentials(&settings.git);
     Ok(source)
+}
+
+fn credentials(git: &GitCredentials) -> git::Credentials {
+    let file = |path: &Option<std::path::PathBuf>| path.clone().map(git::Secret::File);
+    git::Credentials {
+        username: git.username.clone(),
+        token: file(&git.token_file).or_else(|| git.token.as_ref().map(|token| git::Secret::value(token.expose().to_owned()))),
+        ssh_key: file(&git.ssh_key_file),
+        ssh_passphrase: file(&git.ssh_passphrase_file),
+        known_hosts: git.known_hosts_file.clone(),
+    }
 }
 
 /// What the loop may do.
 pub(super) fn rules(settings: &Settings) -> status::Rules {
     status::Rules {
-        sync: settings.sync,
+        sync: match settings.sync {
+            settings::Sync::Auto => plan::Sync::Auto,
+            settings::Sync::Manual => plan::Sync::Manual,
+        },
         drift: settings.drift,
-        prune: settings.prune,
+        prune: match settings.prune {
+            settings::Prune::Auto => plan::Prune::Auto,
+            settings::Prune::Confirm => plan::Prune::Confirm,
+            settings::Prune::Off => plan::Prune::Off,
+        },
         max_deletes: MaxDeletes { count: settings.max_deletes.count, percent: settings.max_deletes.percent },
     }
 }

@@ -89,7 +89,7 @@ async fn remote_topics(
                 found.insert(topic.name.to_string(), topic);
             } else if topic.error != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
                 // Not "absent": creating what can't be seen would be wrong (law 8).
-                return Err(kafka::Error::broker("Metadata", topic.error, topic.name.to_string(), None));
+                return Err(kafka::Error::broker("Metadata", topic.error, &*topic.name, None));
             }
         }
     }
