@@ -32,11 +32,18 @@ pub(super) async fn killed(stage: &mut Stage<'_, '_>) -> Result<Verdict, Error> 
 
     stage.produce(&topics, RUSH);
     let wanted = copied(&stage.clusters) + UNDER_LOAD;
-    stage.until_clusters("copying under load", |c| at_least("copied", copied(c), wanted)).await?;
+    // In the midst of it: with records that the source has and the target has not.
+    let in_the_midst = |c: &Clusters| match produced(c).saturating_sub(copied(c)) {
+        0 => Err("no record is on its way".to_owned()),
+        _ => at_least("copied", copied(c), wanted),
+    };
+    stage.until_clusters("copying under load", in_the_midst).await?;
     stage.daemon.kill().await?;
     let (dead_at, made) = (copied(&stage.clusters), produced(&stage.clusters));
     let (dead_said, way) = (grouped(dead_at), grouped(made.saturating_sub(dead_at)));
-    stage.tell.did(&format!("kill -9 with {dead_said} records copied, {way} not yet, {RUSH} a second coming"))?;
+    stage
+        .tell
+        .did(&format!("kill -9 of the daemon: {dead_said} records copied, {way} not yet, {RUSH} a second coming"))?;
     stage.until_clusters("records pile up", |c| at_least("wait", produced(c).saturating_sub(dead_at), WAITING)).await?;
 
     let began = Instant::now();
@@ -63,16 +70,16 @@ pub(super) async fn killed(stage: &mut Stage<'_, '_>) -> Result<Verdict, Error> 
     let caught_up = seconds(began.elapsed());
     stage
         .tell
-        .saw(&format!("copying went on {resumed} after the start; orders InSync, Healthy, lag 0 after {caught_up}"))?;
+        .saw(&format!("copying goes on {resumed} after the start; orders InSync, Healthy, lag 0 after {caught_up}"))?;
     let verdict = compared(stage).await?;
     let (lost, repeated) = (verdict.lost, verdict.repeated);
     stage.tell.saw(&format!("{lost} records lost, {repeated} repeated"))?;
     let summary = format!(
-        "EQUAL  {} records in {} topics, read back by another client: key, value, headers, timestamp and order",
+        "EQUAL  {} records in {} topics, read by another client: key, value, headers, timestamp, order",
         grouped(verdict.records),
         stage.remote.len()
     );
-    stage.tell.line("verdict", &format!("\n{summary}"))?;
+    stage.tell.verdict(&summary)?;
     Ok(verdict)
 }
 

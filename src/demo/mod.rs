@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tell::Tell;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How the demo is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -172,13 +173,23 @@ pub async fn run(options: DemoOptions, out: &mut (dyn Write + Send)) -> Result<O
         let mut outcome = story::all(&mut stage).await?;
         outcome.took = began.elapsed();
         stage.farewell(&outcome)?;
-        if options.keep {
-            stage.keep().await?;
-        }
-        Ok(outcome)
+        Ok::<_, Error>((stage, outcome))
     };
+    let (mut stage, outcome) = tokio::select! {
+        told = Box::pin(story) => told?,
+        asked = asked_to_end() => return Err(asked.map_or_else(Error::Print, |()| Error::Interrupted)),
+    };
+    if options.keep {
+        stage.keep().await?;
+    }
+    Ok(outcome)
+}
+
+/// Ctrl-C, or the `SIGTERM` of whoever runs this: without an ear for it, the daemon would be left running.
+async fn asked_to_end() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        outcome = Box::pin(story) => outcome,
-        asked = tokio::signal::ctrl_c() => Err(asked.map_or_else(Error::Print, |()| Error::Interrupted)),
+        asked = tokio::signal::ctrl_c() => asked,
+        _ = terminate.recv() => Ok(()),
     }
 }

@@ -146,14 +146,16 @@ impl<'t, 'o> Stage<'t, 'o> {
         self.tell.end();
         let records = grouped(outcome.records);
         self.tell.line("took", &format!("{} steps, {records} records, {}", outcome.steps, seconds(outcome.took)))?;
-        let next = "next: `mirrorkeeper demo --keep` and look around, or your own clusters: `mirrorkeeper run --repo \
-                    <url or folder> --environment <e> --destination <d> --bootstrap-servers <target:9092>`";
-        Ok(self.tell.line("next", next)?)
+        self.tell.line("next", "next: `mirrorkeeper demo --keep`, and look around; or your own clusters:")?;
+        let own = "      mirrorkeeper run --repo URL --environment E --destination D --bootstrap-servers TARGET:9092";
+        Ok(self.tell.line("next", own)?)
     }
 
     /// Goes on, with load, until Ctrl-C.
     pub(super) async fn keep(&mut self) -> Result<(), Error> {
-        let topics: Vec<&str> = self.remote.keys().map(String::as_str).filter(|topic| *topic == RETURNS).collect();
+        let deleted = PAYMENTS.topics()?;
+        let topics: Vec<&str> =
+            self.remote.keys().filter(|topic| !deleted.contains(topic)).map(String::as_str).collect();
         self.load = Some(Load::start(&self.clusters.source.bootstrap(), &topics, CALM / 10)?);
         let places = [
             ("page", format!("{}/", self.daemon.url())),
@@ -161,11 +163,11 @@ impl<'t, 'o> Stage<'t, 'o> {
             ("target", self.clusters.target.bootstrap()),
             ("git", self.repository.folder().display().to_string()),
         ];
-        self.tell.line("kept", "\nEverything goes on running; commit something, and look. Ctrl-C ends it.")?;
+        self.tell.line("kept", "Everything goes on running: commit something there, and look. Ctrl-C ends it.")?;
         for (what, place) in &places {
             self.tell.place(what, place)?;
         }
-        tokio::signal::ctrl_c().await.map_err(Error::Print)?;
+        super::asked_to_end().await?;
         // The terminal has told the daemon too.
         self.daemon.drain(Duration::from_secs(5)).await
     }

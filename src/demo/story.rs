@@ -48,19 +48,22 @@ async fn added(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
         .await?;
     stage.remote.extend(remote);
     stage.tell.saw(&format!("first record on the target {} after the commit", seconds(took)))?;
-    stage.tell.saw(&words.join("; "))?;
-    stage.tell.saw(&format!("path of {}: {path}", ORDERS.name))?;
+    for said in words {
+        stage.tell.saw(&said)?;
+    }
+    stage.tell.saw(&format!("path {path}"))?;
     Ok(())
 }
 
 async fn grown(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
-    stage.tell.title("`topics` of a running connector grows; first somebody wants to see what that would do")?;
+    stage.tell.title("`topics` of a running connector grows; somebody asks to see the plan first")?;
     let started = stage.until("its flow", |seen, _| seen.item(ORDERS.name)?.started()).await?;
     let held = stage.daemon.hold(ORDERS.name, "a look before it is applied").await?;
     let topics = format!("{},{RETURNS}", ORDERS.topics()?.join(","));
     let edit = stage.file(&ORDERS, &[("topics", &topics)])?;
     let committed = stage.repository.commit("Mirror returns too", vec![edit]).await?;
-    stage.tell.did(&format!("{held}; {}", committed.said))?;
+    stage.tell.did(&held)?;
+    stage.tell.did(&committed.said)?;
     let (effect, action, from, to) = stage
         .until("the plan", |seen, _| {
             seen.observed(&committed.id)?;
@@ -90,9 +93,8 @@ async fn grown(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
     same_run(stage, &started, &now)?;
     stage.remote.extend(remote);
     let copied = grouped(copied);
-    stage.tell.saw(&format!(
-        "InSync, Healthy; {copied} records of {RETURNS} on the target; not restarted: runs since {now} as before"
-    ))?;
+    stage.tell.saw(&format!("orders InSync, Healthy; {copied} records of {RETURNS} on the target"))?;
+    stage.tell.saw(&format!("nothing was restarted: orders runs since {now}, as before"))?;
     Ok(())
 }
 
@@ -126,9 +128,8 @@ async fn broken(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
         .await?;
     stage.tell.saw(&problem)?;
     let more = grouped(more);
-    stage.tell.saw(&format!(
-        "payments Invalid, Healthy: runs on as of {good}, {more} records since; orders InSync, Healthy"
-    ))?;
+    stage.tell.saw(&format!("payments Invalid, Healthy: runs on as of {good}, {more} records since"))?;
+    stage.tell.saw("orders InSync, Healthy")?;
     let mended = stage.file(&PAYMENTS, &[])?;
     mend(stage, "Put the comma back", mended).await
 }
@@ -148,9 +149,8 @@ async fn stopped_by_hand(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
         })
         .await?;
     let took = seconds(began.elapsed());
-    stage.tell.saw(&format!(
-        "drift is `correct`: resumed (history {number}, woken by {trigger}), healthy again {took} after the stop"
-    ))?;
+    let deed = format!("history {number}, woken by {trigger}");
+    stage.tell.saw(&format!("drift is `correct`: resumed ({deed}), InSync and Healthy {took} after the stop"))?;
 
     let edit = stage.file(&PAYMENTS, &[("mirrorkeeper.drift", "report")])?;
     let committed = stage.repository.commit("Only report drift of payments", vec![edit]).await?;
@@ -161,7 +161,8 @@ async fn stopped_by_hand(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
         })
         .await?;
     let stopped = stage.daemon.stop_connector(PAYMENTS.name).await?;
-    stage.tell.did(&format!("{}; {stopped}", committed.said))?;
+    stage.tell.did(&committed.said)?;
+    stage.tell.did(&stopped)?;
     let (live, desired, origin, why) = stage
         .until("the drift is seen", |seen, _| {
             let item = seen.item(PAYMENTS.name)?;
@@ -176,7 +177,8 @@ async fn stopped_by_hand(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
     if origin != "live" {
         return Err(stage.untrue(format!("the origin of a stop by hand is {origin}, not live")));
     }
-    stage.tell.saw(&format!("payments Drifted: state {live}, Git says {desired}, origin {origin}; {why}"))?;
+    stage.tell.saw(&format!("payments Drifted: state {live}, Git says {desired}, origin {origin}"))?;
+    stage.tell.saw(&why)?;
     let corrected = stage.file(&PAYMENTS, &[])?;
     mend(stage, "Correct drift of payments again", corrected).await
 }
@@ -202,7 +204,8 @@ async fn all_deleted(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
         })
         .await?;
     same_run(stage, &started, &now)?;
-    stage.tell.saw(&format!("orders and payments Blocked, Healthy; guard {guard}: {why}"))?;
+    stage.tell.saw(&format!("orders and payments Blocked, Healthy; guard {guard}"))?;
+    stage.tell.saw(&why)?;
     stage.tell.saw(&format!("nothing was stopped: {} records of {topic} copied since", grouped(more)))?;
     Ok(())
 }
@@ -241,10 +244,9 @@ async fn one_deleted(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
     if !stage.clusters.target.topics().contains(&remote) || kept != stage.clusters.produced(&topic) {
         return Err(stage.untrue(format!("topic {remote} of the target was not kept: {kept} records")));
     }
-    let running = running.join(", ");
-    stage
-        .tell
-        .saw(&format!("payments is stopped, {running} runs; topic {remote} is kept with {} records", grouped(kept)))?;
+    let kept = grouped(kept);
+    stage.tell.saw(&format!("payments is stopped, {} runs", running.join(", ")))?;
+    stage.tell.saw(&format!("its topic {remote} is kept, with {kept} records"))?;
     Ok(())
 }
 

@@ -75,8 +75,13 @@ impl<'a> Tell<'a> {
 
     /// A line of its own.
     pub(super) fn line(&mut self, kind: &str, text: &str) -> io::Result<()> {
-        let shown = if kind == "verdict" { self.painted(&format!("{BOLD}{GREEN}"), text) } else { text.to_owned() };
-        self.write(kind, text, &shown)
+        self.write(kind, text.trim_start(), text)
+    }
+
+    /// What all of it was for.
+    pub(super) fn verdict(&mut self, text: &str) -> io::Result<()> {
+        let shown = self.painted(&format!("{BOLD}{GREEN}"), text);
+        self.write("verdict", text, &format!("\n{shown}"))
     }
 
     /// Removes the spinner.
