@@ -7,9 +7,14 @@ use bytes::Bytes;
 use mirrorkeeper::kafka::admin::*;
 use mirrorkeeper::kafka::*;
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn skipped(test: &str, lacks: &str) {
+    eprintln!("{test}: skipped, {lacks}");
+}
+
 fn cluster(test: &str) -> Option<Cluster> {
     let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") else {
-        eprintln!("{test}: skipped, KAFKA_BOOTSTRAP names no broker");
+        skipped(test, "KAFKA_BOOTSTRAP names no broker");
         return None;
     };
     Some(Cluster::new(ClusterConfig::plaintext(vec![bootstrap])))
@@ -22,7 +27,7 @@ fn unique(prefix: &str) -> String {
 async fn until(membership: &Membership, what: &str, wanted: impl Fn(&MemberState) -> bool) -> MemberState {
     let mut state = membership.state();
     match tokio::time::timeout(Duration::from_secs(40), state.wait_for(|s| wanted(s))).await {
-        Ok(found) => found.unwrap().clone(),
+        Ok(found) => found.expect("the membership lives").clone(),
         Err(_) => panic!("{what}: still {:?}", *membership.state().borrow()),
     }
 }
@@ -95,7 +100,7 @@ async fn a_keyed_log_gives_back_what_was_appended() {
     assert!(log.read_to_end().await.unwrap().is_empty());
     let record = |i: u32| NewRecord {
         key: Bytes::from(format!("key-{}", i % 50)),
-        value: (i % 7 != 0).then(|| Bytes::from(format!("value-{i}"))),
+        value: (!i.is_multiple_of(7)).then(|| Bytes::from(format!("value-{i}"))),
         headers: vec![(Bytes::from_static(b"mk-\xff"), None), (Bytes::from_static(b"mk-\xff"), Some(Bytes::new()))],
     };
     for chunk in 0..4 {
@@ -180,7 +185,7 @@ async fn one_holder_at_a_time() {
 #[tokio::test]
 async fn credentials_and_certificates() {
     let (Ok(sasl), Ok(tls)) = (std::env::var("KAFKA_SASL"), std::env::var("KAFKA_TLS")) else {
-        eprintln!("credentials_and_certificates: skipped, KAFKA_SASL and KAFKA_TLS name no broker");
+        skipped("credentials_and_certificates", "KAFKA_SASL and KAFKA_TLS name no broker");
         return;
     };
     let user = |mechanism, name: &str, password: &str| Sasl {

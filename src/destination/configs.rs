@@ -149,7 +149,8 @@ impl Configs {
     fn apply_connector(&mut self, name: &str, value: Option<&[u8]>) -> Result<bool, String> {
         let name: Name = name.parse().map_err(|e| format!("its name is not one: {e}"))?;
         let Some(value) = value else { return Ok(self.connectors.remove(&name).is_some()) };
-        let parsed: Properties<'_> = serde_json::from_slice(value).map_err(|_| "its value is not a configuration".to_owned())?;
+        let parsed: Properties<'_> =
+            serde_json::from_slice(value).map_err(|_| "its value is not a configuration".to_owned())?;
         let config = parsed.properties.into_owned();
         let changed = self.connectors.get(&name) != Some(&config);
         self.connectors.insert(name, config);

@@ -171,15 +171,11 @@ impl Group {
         if ask.protocols.is_empty() || ask.protocol_type.is_empty() {
             return refuse(code::INCONSISTENT_GROUP_PROTOCOL);
         }
-        let others = || self.members.iter().filter(|(id, _)| **id != ask.member).map(|(_, member)| member);
-        let replaced = ask.instance.as_ref().and_then(|instance| self.instances.get(instance)).cloned();
-        let fits = |wanted: &str| {
-            let mut rest = self.members.iter().filter(|(id, _)| **id != ask.member && Some(*id) != replaced.as_ref());
-            rest.all(|(_, member)| member.protocols.iter().any(|(name, _)| name == wanted))
-        };
-        // the type counts as long as anyone is in the group
-        let alien = !self.members.is_empty() && self.protocol_type != ask.protocol_type;
-        if alien || others().next().is_some() && !ask.protocols.iter().any(|(name, _)| fits(name)) {
+        // the member's own former protocols count too: it can't swap them all at once (tried on 4.1)
+        let fits =
+            |wanted: &str| self.members.values().all(|member| member.protocols.iter().any(|(name, _)| name == wanted));
+        let alien = self.protocol_type != ask.protocol_type || !ask.protocols.iter().any(|(name, _)| fits(name));
+        if !self.members.is_empty() && alien {
             return refuse(code::INCONSISTENT_GROUP_PROTOCOL);
         }
         match (ask.member.is_empty(), ask.instance.clone()) {

@@ -61,7 +61,7 @@ pub(crate) async fn join(context: &Context, request: JoinGroupRequest) -> JoinGr
     let step = first(context, &id, ask);
     let (member, ticket) = match step {
         Step::Done(joined) => return joined_response(joined),
-        Step::Refused(code, member) => return refused_response(code, &member),
+        Step::Refused(code, member) => return refused_response(context, code, &member),
         Step::Wait(member, ticket) => (member, ticket),
     };
     context.inner.groups_changed();
@@ -74,7 +74,7 @@ pub(crate) async fn join(context: &Context, request: JoinGroupRequest) -> JoinGr
         };
         match outcome {
             Some(Ok(joined)) => return joined_response(joined),
-            Some(Err(code)) => return refused_response(code, &member),
+            Some(Err(code)) => return refused_response(context, code, &member),
             None => _ = changes.changed().await,
         }
     }
@@ -114,10 +114,10 @@ fn joined_response(joined: Joined) -> JoinGroupResponse {
         .with_members(joined.members.into_iter().map(member).collect())
 }
 
-fn refused_response(code: i16, member: &str) -> JoinGroupResponse {
+fn refused_response(context: &Context, code: i16, member: &str) -> JoinGroupResponse {
     // the protocol's name was not nullable before version 7
     let response = JoinGroupResponse::default().with_error_code(code).with_member_id(text(member));
-    response.with_protocol_name(Some(StrBytes::new()))
+    response.with_protocol_name((context.version < 7).then(StrBytes::new))
 }
 
 pub(crate) async fn sync(context: &Context, request: SyncGroupRequest) -> SyncGroupResponse {
@@ -216,7 +216,8 @@ pub(crate) async fn describe(context: &Context, request: DescribeGroupsRequest) 
                 answer
                     .with_group_state(text(group.state_name()))
                     .with_protocol_type(text(&group.protocol_type))
-                    .with_protocol_data(text(&group.protocol))
+                    // there is one once all have their assignment
+                    .with_protocol_data(text(if group.phase == Phase::Stable { &group.protocol } else { "" }))
                     .with_members(group.members.iter().map(member).collect())
             }
         });

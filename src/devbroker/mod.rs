@@ -211,6 +211,27 @@ impl DevCluster {
         state.groups.get(group)?.offsets.get(&(topic.to_owned(), partition)).map(|commit| commit.offset)
     }
 
+    /// Writes a whole v2 batch to a partition as it is, with no check but that of its length: for logs that no client
+    /// may write (holes, control records, odd attributes, a wrong CRC). Returns its base offset.
+    ///
+    /// # Errors
+    /// [`TopicError`] with code 3 when there is no such partition, 2 when the batch is not whole, or what its
+    /// sequence earns (45, 47, 48).
+    pub fn append_raw(&self, topic: &str, partition: i32, batch: &[u8]) -> Result<i64, TopicError> {
+        let appended = header::Header::parse(batch)
+            .filter(|header| header.total() == batch.len() && header.last_offset_delta >= 0)
+            .ok_or(code::CORRUPT_MESSAGE)
+            .and_then(|header| {
+                let mut state = self.inner.lock();
+                let found = state.partition_mut(topic, partition).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
+                let epoch = found.epoch;
+                found.log.append(header, batch, epoch, None)
+            });
+        self.inner.logs_changed();
+        let refused = |code| TopicError { topic: topic.to_owned(), code };
+        appended.map(|appended| appended.base_offset).map_err(refused)
+    }
+
     /// Runs a cleaner over a partition now, as `cleanup.policy=compact` would in time: of each key the newest record
     /// stays, offsets keep their holes. With `drop_tombstones`, records without a value go too.
     ///

@@ -89,9 +89,12 @@ fn append(
     // decompressing is done: the lock is held for the append alone
     let mut state = context.inner.lock();
     if header.is_transactional() {
-        let id =
-            transactional_id.ok_or((code::INVALID_RECORD, Some("transactional batch without transactional id")))?;
-        txn::permits(&state, id, &header, topic, partition).map_err(|code| (code, None))?;
+        let id = transactional_id.ok_or((code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None))?;
+        txn::permits(&state, id, &header, topic, partition).map_err(|code| match code {
+            // KIP-890 gave this a name of its own
+            code::INVALID_TXN_STATE if context.version >= 11 => (code::TRANSACTION_ABORTABLE, None),
+            code => (code, None),
+        })?;
     }
     let found = state.led(topic, partition, context.broker, -1).map_err(|code| (code, None))?;
     let append_time = settings.log_append_time.then_some(now);
@@ -138,7 +141,8 @@ fn check(header: &Header, bytes: &[u8], settings: &Settings, now: i64, deep: boo
         return Err((code::INVALID_RECORD, Some("producer id without sequence or epoch")));
     }
     if header.codec() > 4 {
-        return Err((code::UNSUPPORTED_COMPRESSION_TYPE, None));
+        // tried on 4.1: not UNSUPPORTED_COMPRESSION_TYPE, the codec has no name there
+        return Err((code::UNKNOWN_SERVER_ERROR, None));
     }
     if bytes.len() > settings.max_message_bytes {
         return Err((code::MESSAGE_TOO_LARGE, None));

@@ -22,12 +22,23 @@ use crate::supervise::{Task, spawn};
 
 /// Answers that may wait for a slow client before its next request is read.
 const ANSWERS: usize = 64;
+/// How long a stopped broker's port may take to be free again.
+const FREED: Duration = Duration::from_secs(5);
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Opens the port of a broker (0: any) and serves it.
 pub(crate) async fn listen(inner: &Arc<Inner>, id: i32, port: u16) -> io::Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let deadline = Instant::now() + FREED;
+    let listener = loop {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            // the listener that was stopped a moment ago is still going
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            bound => break bound?,
+        }
+    };
     let port = listener.local_addr()?.port();
     let task = spawn(format!("devbroker {id}"), accept(Arc::clone(inner), id, listener));
     let mut state = inner.lock();

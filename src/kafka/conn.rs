@@ -339,7 +339,7 @@ impl Connection {
     }
 
     /// Closes it now; everybody who waits gets `cause`.
-    pub fn close(&self, cause: Error) {
+    pub fn close(&self, cause: &Error) {
         self.inner.shared.close(cause);
     }
 
@@ -371,7 +371,7 @@ impl Shared {
     }
 
     /// The first cause stays; all waiters get it.
-    fn close(&self, cause: Error) {
+    fn close(&self, cause: &Error) {
         let waiting = {
             let mut state = self.lock();
             if state.closed.is_some() {
@@ -425,7 +425,7 @@ impl Future for PendingResponse {
                 after: self.timeout,
                 source: None,
             };
-            self.connection.close(cause.clone());
+            self.connection.close(&cause);
             return Poll::Ready(Err(cause));
         }
         Poll::Pending

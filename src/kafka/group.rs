@@ -73,7 +73,8 @@ impl MemberState {
 /// A membership; dropping it stops heartbeats (the coordinator notices after the session timeout).
 #[derive(Debug)]
 pub struct Membership {
-    state: watch::Receiver<MemberState>,
+    /// Kept so that watchers see `Lost` rather than the end of the channel.
+    states: watch::Sender<MemberState>,
     leave: watch::Sender<bool>,
     task: Task<Result<(), Error>>,
 }
@@ -104,17 +105,17 @@ impl Membership {
     /// Begins to join; never blocks. Watch [`Membership::state`].
     #[must_use]
     pub fn join(cluster: Cluster, config: GroupConfig) -> Membership {
-        let (states, state) = watch::channel(MemberState::Joining { trouble: None });
+        let states = watch::Sender::new(MemberState::Joining { trouble: None });
         let (leave, leaving) = watch::channel(false);
         let name = format!("membership of {}", config.group_id);
-        let task = supervise::spawn(name, member::run(cluster, config, states, leaving));
-        Membership { state, leave, task }
+        let task = supervise::spawn(name, member::run(cluster, config, states.clone(), leaving));
+        Membership { states, leave, task }
     }
 
-    /// Where it stands, as it changes.
+    /// Where it stands, as it changes; the present state counts as seen.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<MemberState> {
-        self.state.clone()
+        self.states.subscribe()
     }
 
     /// Leaves the group, so that the next in line need not wait for the session timeout.

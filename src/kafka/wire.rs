@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_head_announces_its_body() {
         let head = request_head(3, 1, 7, "me", 10).unwrap();
-        assert_eq!(&head[..], b"\0\0\0\x16\0\x03\0\x01\0\0\0\x07\0\x02me"[..].as_ref());
+        assert_eq!(&head[..], &b"\0\0\0\x16\0\x03\0\x01\0\0\0\x07\0\x02me"[..]);
         assert_eq!(frame_len(*head.first_chunk::<4>().unwrap()).unwrap(), head.len() - 4 + 10);
         assert!(request_head(0, 9, 1, "", MAX_FRAME).is_err());
         assert!(request_head(999, 9, 1, "", 1).is_err());

@@ -20,13 +20,14 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use super::cells::{FlowCell, PartitionCell, Trouble};
+use super::config::Policy;
 use super::partition::{Action, Event, Held, Partition, Remedy, Start, Stop};
 use super::progress::{self, Progress};
 use super::shape::{self, ShapeCounters, ShapePolicy};
 use super::{describe, stops, wall_ms};
+use crate::kafka::TopicPartition;
 use crate::kafka::fetch::{Chunk, FetchEvent, Fetcher, Want};
 use crate::kafka::produce::{Ack, Producer};
-use crate::kafka::TopicPartition;
 use crate::supervise::{self, Task};
 
 /// How often changed positions are written.
@@ -67,7 +68,7 @@ pub struct Assignment {
     /// What is done with batches.
     pub policy: Arc<ShapePolicy>,
     /// What to do when records were purged before they were copied.
-    pub on_purged: stops::Policy,
+    pub on_purged: Policy,
 }
 
 /// What a lane may be asked.
@@ -445,7 +446,16 @@ impl Run {
         let from = fetch_offset;
         if cheap {
             let (items, skip, next, counters) = work();
-            self.shaped(Shaped { source: tp, generation, outcome: Ok((items, skip, next)), epoch, from, counters, held, bytes });
+            self.shaped(Shaped {
+                source: tp,
+                generation,
+                outcome: Ok((items, skip, next)),
+                epoch,
+                from,
+                counters,
+                held,
+                bytes,
+            });
         } else {
             // Decompressing and compressing would hold up every other partition of the lane.
             self.shaping.push(Box::pin(async move {
@@ -501,8 +511,9 @@ impl Run {
                     self.fetcher.want(source, Some(Want { offset, last_epoch: epoch, topic_id, generation }));
                 }
                 Action::Send { tag } => {
-                    let Some((sealed, held)) = slot.partition.sealed(tag) else { continue };
-                    if self.producer.submit(&slot.assignment.target, sealed, tag, held).is_err() {
+                    let Some(sealed) = slot.partition.sealed(tag) else { continue };
+                    // The partition keeps the chunk's bytes accounted for until the acknowledgement.
+                    if self.producer.submit(&slot.assignment.target, sealed, tag, None).is_err() {
                         slot.partition.not_sent(tag);
                     }
                 }
@@ -577,7 +588,8 @@ impl Run {
                         slot.assignment.cell.update(|view| {
                             let since_ms = view.progress_trouble.as_ref().map_or_else(wall_ms, |t| t.since_ms);
                             let code = "PROGRESS-WRITE".to_owned();
-                            view.progress_trouble = Some(Trouble { code, message: message.clone(), hint: None, since_ms });
+                            view.progress_trouble =
+                                Some(Trouble { code, message: message.clone(), hint: None, since_ms });
                         });
                         self.dirty.insert(source);
                     }

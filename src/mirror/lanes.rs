@@ -142,7 +142,8 @@ impl Lanes {
             budget: self.budget.clone(),
         };
         let fetcher = Fetcher::start(source.clone(), settings);
-        let producer = Producer::start(self.target.clone(), ProduceSettings::default());
+        let producer =
+            Producer::start(self.target.clone(), ProduceSettings::new(self.target.config().client_id.clone()));
         Lane::start(format!("lane {number}"), fetcher, producer, self.progress.clone())
     }
 

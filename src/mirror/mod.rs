@@ -7,6 +7,7 @@
 pub mod aborted;
 pub mod assign;
 pub mod cells;
+pub mod clients;
 pub mod config;
 pub mod filter;
 pub mod flow;

@@ -194,7 +194,8 @@ impl Progress {
     /// # Errors
     /// The topic can't be read to its end; what was known stays.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let records = self.log.lock().await.read_to_end().await.map_err(|source| Error::Log { verb: "read", source })?;
+        let records =
+            self.log.lock().await.read_to_end().await.map_err(|source| Error::Log { verb: "read", source })?;
         let mut known = self.known();
         for record in records {
             let Some(key) = record.key else { continue };
@@ -278,7 +279,8 @@ mod tests {
 
     #[test]
     fn key_and_value_are_javas_bytes() {
-        let key = Key { connector: "MirrorSourceConnector".into(), cluster: "A".into(), topic: "t".into(), partition: 0 };
+        let key =
+            Key { connector: "MirrorSourceConnector".into(), cluster: "A".into(), topic: "t".into(), partition: 0 };
         assert_eq!(&key.to_bytes()[..], br#"["MirrorSourceConnector",{"cluster":"A","partition":0,"topic":"t"}]"#);
         assert_eq!(&Position { next: 124, beside: None }.value()[..], br#"{"offset":123}"#);
         assert_eq!(parse_key(&key.to_bytes()), Some(key));

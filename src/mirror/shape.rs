@@ -14,13 +14,13 @@ use crate::kafka::records::Section;
 mod assemble;
 mod counters;
 mod divide;
-mod work;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use counters::{ReasonCounts, ShapeCounters};
 pub use divide::split_ready;

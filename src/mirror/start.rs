@@ -7,9 +7,9 @@
 //! Laws: nothing is skipped that is not known to be on the target (law 1); where nothing decides, records may repeat, and
 //! the number is said (law 2).
 
+use super::config::Policy;
 use super::partition::{Remedy, Stop};
 use super::progress::Position;
-use super::stops::Policy;
 use crate::kafka::admin::producers::ProducerIdentity;
 
 /// Sequences wrap at 2^31 (KIP-98).
@@ -86,7 +86,7 @@ pub enum Decision {
 }
 
 /// Where a partition begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beginning {
     /// Next source offset to read.
     pub next: i64,

@@ -1,20 +1,12 @@
 //! The named states in which a partition stands still, and what to do about each. Pure.
 
 use super::cells::Trouble;
+use super::config::Policy;
 use super::partition::{Remedy, Stop};
 use super::shape::StopReason;
 use crate::kafka::ErrorCode;
 use crate::kafka::fetch;
 use crate::supervise::Blocked;
-
-/// What to do when the source is no longer what it was (`mirrorkeeper.on.purged` and its siblings).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// Stop the partition and say so.
-    Fail,
-    /// Go on behind what is gone, and count it.
-    Continue,
-}
 
 /// What a report of the fetcher means.
 #[derive(Debug)]
@@ -59,7 +51,9 @@ pub fn of_fetch(trouble: fetch::Trouble, position: i64, on_purged: Policy) -> Fe
         ),
         T::Truncated { epoch, end_offset } => stop(
             "source-truncated",
-            format!("the source's log of epoch {epoch} ends at {end_offset}: records at the position {position} were replaced"),
+            format!(
+                "the source's log of epoch {epoch} ends at {end_offset}: records at the position {position} were replaced"
+            ),
             "an unclean leader election at the source: see mirrorkeeper.on.truncated",
             Remedy::Person,
         ),
@@ -93,14 +87,18 @@ pub const fn of_shape(why: &StopReason) -> (&'static str, &'static str) {
             "source-corrupt",
             "the source's log or the network damages records: check the source's disks, or skip the records there by DeleteRecords",
         ),
-        StopReason::OldFormat { .. } => {
-            ("old-message-format", "records from before Kafka 0.11 are not copied yet: rewrite the topic with a current client")
-        }
+        StopReason::OldFormat { .. } => (
+            "old-message-format",
+            "records from before Kafka 0.11 are not copied yet: rewrite the topic with a current client",
+        ),
         StopReason::UnknownCodec { .. } => ("unknown-codec", "a newer mirrorkeeper may know it"),
-        StopReason::Undecodable(_) | StopReason::Unwritable(_) => {
-            ("record-undecodable", "the records are damaged inside a correct checksum: look at them with DumpLogSegments")
+        StopReason::Undecodable(_) | StopReason::Unwritable(_) => (
+            "record-undecodable",
+            "the records are damaged inside a correct checksum: look at them with DumpLogSegments",
+        ),
+        StopReason::DecodeLimit { .. } => {
+            ("batch-too-large", "one batch unpacks to more than may be held: split it at the source")
         }
-        StopReason::DecodeLimit { .. } => ("batch-too-large", "one batch unpacks to more than may be held: split it at the source"),
         StopReason::RecordTooLarge { .. } => {
             ("record-too-large", "raise max.message.bytes of the remote topic to the source's")
         }
@@ -144,11 +142,18 @@ pub fn refusal(code: ErrorCode) -> (&'static str, &'static str) {
             "timestamp-refused",
             "raise message.timestamp.after.max.ms (or .before.max.ms) of the remote topic, or set message.timestamp.type=LogAppendTime there",
         ),
-        87 => ("record-refused", "the remote topic is compacted and the record has no key: change cleanup.policy there"),
+        87 => {
+            ("record-refused", "the remote topic is compacted and the record has no key: change cleanup.policy there")
+        }
         2 => ("record-corrupt", "the target found the batch corrupt: a defect of mirrorkeeper or of the network"),
-        29 | 31 => ("target-unauthorized", "grant the target principal WRITE on the remote topic (and IDEMPOTENT_WRITE on the cluster)"),
+        29 | 31 => (
+            "target-unauthorized",
+            "grant the target principal WRITE on the remote topic (and IDEMPOTENT_WRITE on the cluster)",
+        ),
         44 => ("policy-violation", "a create or alter policy of the target refuses the record"),
-        43 | 76 => ("format-refused", "the remote topic's message format or codec support is too old: upgrade the target"),
+        43 | 76 => {
+            ("format-refused", "the remote topic's message format or codec support is too old: upgrade the target")
+        }
         _ => ("target-refused", "see the error's name in Kafka's protocol documentation"),
     }
 }

@@ -9,8 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kafka::batch::{self, RawBatch};
 use crate::kafka::admin::offsets::Isolation;
+use crate::kafka::batch::{self, RawBatch};
 use crate::kafka::fetch::{Budget, FetchEvent, FetchSettings, Fetcher, Trouble, Want};
 use crate::kafka::{self, Cluster, TopicPartition, records};
 
@@ -164,9 +164,7 @@ async fn read(
         fetcher.want(tp, Some(Want { offset: next, last_epoch: -1, topic_id: None, generation: 0 }));
         let asked = next;
         while next == asked {
-            let event = tokio::time::timeout(SILENCE, events.recv())
-                .await
-                .map_err(|_| silent(tp))?;
+            let event = tokio::time::timeout(SILENCE, events.recv()).await.map_err(|_| silent(tp))?;
             match event {
                 Some(FetchEvent::Chunk(chunk)) => {
                     for batch in batch::split(&chunk.records) {

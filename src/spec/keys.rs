@@ -11,6 +11,7 @@ mod values;
 
 pub use secrets::{Reference, holds_literal_secret, is_secret, must_be_masked, only_references, references};
 pub(super) use suggest::distance;
+pub(crate) use suggest::nearest;
 pub use suggest::suggest;
 pub use table::KEYS;
 pub use values::{BadValue, canonical, check, list};

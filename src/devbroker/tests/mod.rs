@@ -1,6 +1,13 @@
 //! Driven by librdkafka, which knows nothing of this broker.
 
+mod admin;
+mod disturb;
+mod group;
+mod oracle;
 mod produce;
+mod protocol;
+mod raw;
+mod txn;
 
 use std::time::{Duration, Instant};
 
@@ -60,4 +67,13 @@ pub(super) async fn read<T: Send + 'static>(
     })
     .await
     .unwrap()
+}
+
+/// A cluster to try other clients on by hand: `cargo test -- --ignored --nocapture serve_for_an_hour`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "by hand"]
+async fn serve_for_an_hour() {
+    let cluster = cluster(3).await;
+    println!("bootstrap {}", cluster.bootstrap());
+    tokio::time::sleep(Duration::from_secs(3600)).await;
 }

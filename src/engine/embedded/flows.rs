@@ -34,7 +34,12 @@ enum Run {
 
 impl Flows {
     /// Starts, stops, pauses and updates until what runs is what is wanted. Unchanged flows are not touched.
-    pub(super) async fn follow(&mut self, wanted: Vec<(Name, Config, TargetState)>, context: &Context, settings: &Settings) {
+    pub(super) async fn follow(
+        &mut self,
+        wanted: Vec<(Name, Config, TargetState)>,
+        context: &Context,
+        settings: &Settings,
+    ) {
         let unwanted: Vec<_> = self.0.keys().filter(|name| !wanted.iter().any(|(n, ..)| n == *name)).cloned().collect();
         for name in unwanted {
             self.stop(&name, settings.grace).await;
@@ -58,8 +63,8 @@ impl Flows {
 
     async fn update(&mut self, name: Name, config: Config, settings: &Settings) {
         let Some(slot) = self.0.get_mut(&name) else { return };
-        match (translate::flow_config(&name, &config, settings), &slot.run) {
-            (Ok(flow_config), Run::Flow(flow)) => flow.update(flow_config).await,
+        match (translate::order(&name, &config, settings), &slot.run) {
+            (Ok(order), Run::Flow(flow)) => flow.update(order).await,
             (Err(problem), _) => slot.run = Run::Invalid(problem),
             (Ok(_), _) => {}
         }
@@ -98,7 +103,8 @@ impl Flows {
     pub(super) fn failed(&self, name: &Name, settings: &Settings) -> bool {
         match self.0.get(name).map(|slot| &slot.run) {
             Some(Run::Flow(flow)) => {
-                flow.ended() || flow.snapshot(settings.stall_after).report.health >= crate::mirror::flow::Health::Degraded
+                flow.ended()
+                    || flow.snapshot(settings.stall_after).report.health >= crate::mirror::flow::Health::Degraded
             }
             Some(Run::Invalid(_)) => true,
             Some(Run::Stopped) | None => false,
@@ -127,10 +133,10 @@ fn start(name: &Name, config: &Config, state: TargetState, context: &Context, se
     if state == TargetState::Stopped {
         return Run::Stopped;
     }
-    match translate::flow_config(name, config, settings) {
-        Ok(flow_config) => {
+    match translate::order(name, config, settings) {
+        Ok(order) => {
             let paused = state == TargetState::Paused;
-            Run::Flow(Box::new(Flow::start(flow_config, paused, context.clone())))
+            Run::Flow(Box::new(Flow::start(order, paused, context.clone())))
         }
         Err(problem) => Run::Invalid(problem),
     }

@@ -45,8 +45,8 @@ pub struct Settings {
     pub stall_after: Duration,
     /// How long a flow may take to drain.
     pub grace: Duration,
-    /// What a connector's worker adds to its client settings (`producer.`, `consumer.`, `admin.` of the worker file).
-    pub worker: std::collections::BTreeMap<String, String>,
+    /// `producer.` of the worker file, without the prefix: the data producer's settings beneath a connector's overrides.
+    pub producer: Config,
 }
 
 /// The embedded engine. Cheap to clone; the flows end with [`Embedded::shut_down`] or the last clone.
@@ -64,6 +64,10 @@ struct Inner {
     running: Mutex<Running>,
     /// Something changed that the flows have to follow.
     changed: Notify,
+    /// Counts what others wrote to the config topic, so that somebody may look at once.
+    news: watch::Sender<u64>,
+    /// Told once: the group is left and not joined again.
+    leaving: watch::Sender<bool>,
     stopping: std::sync::atomic::AtomicBool,
 }
 
@@ -87,6 +91,9 @@ struct Owned {
 /// Flows that may connect and discover at the same time.
 const STARTING_AT_ONCE: usize = 16;
 
+/// How long leaving the group may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
 /// How often the config topic is read for what others wrote.
 const TAIL_EVERY: Duration = Duration::from_secs(2);
 
@@ -97,13 +104,16 @@ impl Embedded {
     #[must_use]
     pub fn start(target: Cluster, settings: Settings) -> Self {
         let (owner, ownership) = watch::channel(Ownership::Joining);
-        let join = supervise::spawn("membership", ownership::hold(target.clone(), settings.clone(), owner));
+        let (leaving, left) = watch::channel(false);
+        let join = supervise::spawn("membership", ownership::hold(target.clone(), settings.clone(), owner, left));
         let inner = Arc::new(Inner {
             target,
             settings,
             ownership,
             running: Mutex::default(),
             changed: Notify::new(),
+            news: watch::channel(0).0,
+            leaving,
             stopping: std::sync::atomic::AtomicBool::new(false),
         });
         let follow = supervise::spawn("flows", follow(inner.clone()));
@@ -116,12 +126,26 @@ impl Embedded {
         self.inner.ownership.clone()
     }
 
+    /// Changes whenever somebody else wrote to the config topic.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.news.subscribe()
+    }
+
     /// Stops every flow, awaiting what is in flight and writing progress, within the grace time. The names of those that
     /// did not end in time.
     pub async fn shut_down(&self) -> Vec<String> {
         self.inner.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
         let flows = std::mem::take(&mut self.inner.running.lock().await.flows);
-        flows.stop_all(self.inner.settings.grace).await
+        let stragglers = flows.stop_all(self.inner.settings.grace).await;
+        // The next in line need not wait for the session time-out.
+        self.inner.leaving.send_replace(true);
+        let mut ownership = self.inner.ownership.clone();
+        let left = ownership.wait_for(|ownership| *ownership != Ownership::Held);
+        if tokio::time::timeout(LEAVE_WITHIN, left).await.is_err() {
+            tracing::warn!("the group was not left in time; its session runs out by itself");
+        }
+        stragglers
     }
 
     /// Names of flows that still run, for "still draining" lines.
@@ -132,8 +156,8 @@ impl Embedded {
 
 impl Engine for Embedded {
     async fn observe(&self) -> Result<Live, Error> {
-        if let Some(standby) = self.inner.standby() {
-            return Ok(Live { standby: Some(standby), ..Live::default() });
+        if let Some(why) = self.inner.standby() {
+            return Err(Error::Unavailable { what: "asking the engine".into(), why });
         }
         let running = self.inner.running.lock().await;
         let owned = running.owned()?;
@@ -175,7 +199,10 @@ impl Engine for Embedded {
         if running.owned()?.configs.connectors().contains_key(from) {
             // The old flow must be still before its positions are copied, or the new one would begin behind it.
             if let Some(straggler) = running.flows.stop(from, self.inner.settings.grace).await {
-                return Err(Error::Unavailable { what: format!("renaming {from}"), why: format!("{straggler} did not drain in time") });
+                return Err(Error::Unavailable {
+                    what: format!("renaming {from}"),
+                    why: format!("{straggler} did not drain in time"),
+                });
             }
             running.adopted.remove(from);
             let progress = running.owned()?.lanes.progress().clone();
@@ -184,7 +211,10 @@ impl Engine for Embedded {
                 .into_iter()
                 .map(|(key, position)| (progress::Key { connector: to.to_string(), ..key }, position))
                 .collect();
-            progress.put(positions).await.map_err(|e| Error::Failed { what: format!("copying the positions of {from}"), why: flows::chain(&e) })?;
+            progress.put(positions).await.map_err(|e| Error::Failed {
+                what: format!("copying the positions of {from}"),
+                why: flows::chain(&e),
+            })?;
         }
         let owned = running.owned_mut()?;
         owned.configs.put(to, config).await.map_err(|e| failed("writing the configuration of", to, &e))?;
@@ -312,7 +342,10 @@ async fn follow(inner: Arc<Inner>) {
 impl Inner {
     async fn open(&self, running: &mut Running) -> Result<(), String> {
         if let Some(owned) = &mut running.owned {
-            return owned.configs.refresh().await.map(|_| ()).map_err(|e| flows::chain(&e));
+            if owned.configs.refresh().await.map_err(|e| flows::chain(&e))? {
+                self.news.send_modify(|count| *count += 1);
+            }
+            return Ok(());
         }
         let offsets = kafka::log::KeyedLog::open(&self.target, self.settings.offsets.clone()).await;
         let progress = Arc::new(Progress::new(offsets.map_err(|e| flows::chain(&e))?));
@@ -325,6 +358,7 @@ impl Inner {
         let starting = Arc::new(tokio::sync::Semaphore::new(STARTING_AT_ONCE));
         running.owned = Some(Owned { configs, lanes, starting });
         running.opening = None;
+        self.news.send_modify(|count| *count += 1);
         Ok(())
     }
 

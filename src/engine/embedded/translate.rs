@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use super::Settings;
 use crate::engine::{Error, Estimate, FlowReport, Health, PartitionReport, Problem, TaskReport};
 use crate::kafka::TopicPartition;
-use crate::mirror::assign::assign;
+use crate::mirror::assign::split;
+use crate::mirror::clients::Clients;
 use crate::mirror::config::FlowConfig;
-use crate::mirror::flow::{self, Snapshot};
+use crate::mirror::flow::{self, Order, Snapshot};
 use crate::mirror::lanes::Lanes;
 use crate::spec::keys::{self, Effect};
 use crate::spec::{Config, Name, TargetState};
 
 /// The typed configuration, or why it can't be run.
-pub(super) fn flow_config(name: &Name, config: &Config, settings: &Settings) -> Result<FlowConfig, Problem> {
+pub(super) fn order(name: &Name, config: &Config, settings: &Settings) -> Result<Order, Problem> {
     let invalid = |message: String, hint: &str| Problem {
         code: "CONFIG".to_owned(),
         message,
@@ -24,10 +25,20 @@ pub(super) fn flow_config(name: &Name, config: &Config, settings: &Settings) -> 
     };
     let class = config.get("connector.class").unwrap_or_default();
     if class.rsplit('.').next() != Some("MirrorSourceConnector") {
-        return Err(invalid(format!("connector class {class} can't be run here"), "only MirrorSourceConnector is run so far"));
+        return Err(invalid(
+            format!("connector class {class} can't be run here"),
+            "only MirrorSourceConnector is run so far",
+        ));
     }
-    FlowConfig::of(name.as_str(), config, &settings.worker)
-        .map_err(|problems| invalid(problems.join("; "), "correct the connector's configuration"))
+    let wrong = |problems: Vec<String>| invalid(problems.join("; "), "correct the connector's configuration");
+    // The config topic's key is the name; a file may leave it out.
+    let mut named = config.clone();
+    named.insert("name", name.as_str());
+    let lines =
+        |problems: Vec<crate::mirror::config::ConfigProblem>| problems.iter().map(ToString::to_string).collect();
+    let config = FlowConfig::of(&named).map_err(|problems| wrong(lines(problems)))?;
+    let clients = Clients::of(&config, &settings.producer).map_err(wrong)?;
+    Ok(Order { config, clients })
 }
 
 /// Whether a running flow can take `new` over without a restart.
@@ -105,11 +116,17 @@ pub(super) fn ended() -> Problem {
 }
 
 /// What `config` would copy.
-pub(super) async fn estimate(name: &Name, config: &Config, settings: &Settings, lanes: &Lanes) -> Result<Estimate, Error> {
+pub(super) async fn estimate(
+    name: &Name,
+    config: &Config,
+    settings: &Settings,
+    lanes: &Lanes,
+) -> Result<Estimate, Error> {
     let invalid = |problem: Problem| Error::Invalid { name: name.clone(), why: problem.message };
-    let flow_config = flow_config(name, config, settings).map_err(invalid)?;
-    let found = flow::estimate(&flow_config, lanes).await;
-    let found = found.map_err(|e| Error::Unavailable { what: format!("estimating {name}"), why: crate::mirror::describe(&e) })?;
+    let order = order(name, config, settings).map_err(invalid)?;
+    let found = flow::estimate(&order, lanes).await;
+    let found = found
+        .map_err(|e| Error::Unavailable { what: format!("estimating {name}"), why: crate::mirror::describe(&e) })?;
     Ok(Estimate { topics: found.topics, records: found.records, bytes: None })
 }
 
@@ -138,8 +155,8 @@ fn problem(problem: &flow::Problem) -> Problem {
 fn tasks(config: &Config, snapshot: &Snapshot, state: TargetState) -> Vec<TaskReport> {
     let tasks_max = config.get("tasks.max").and_then(|v| v.trim().parse().ok()).unwrap_or(1);
     let partitions: Vec<_> = snapshot.report.partitions.keys().cloned().collect();
-    let split = assign(&partitions, tasks_max);
-    (0..).zip(split).map(|(id, partitions)| task(id, &partitions, snapshot, state)).collect()
+    let tasks = split(&partitions, tasks_max);
+    (0..).zip(tasks).map(|(id, partitions)| task(id, &partitions, snapshot, state)).collect()
 }
 
 fn task(id: u32, partitions: &[TopicPartition], snapshot: &Snapshot, state: TargetState) -> TaskReport {

@@ -54,7 +54,8 @@ impl Cluster {
                 })?
             }
         };
-        self.at(&addr, role).await
+        // A broker that can't be reached may have lost its partitions to others. Java asks for metadata then, too.
+        self.at(&addr, role).await.inspect_err(|_| self.inner.metadata().distrust(node))
     }
 
     /// A connection to any broker for a role: an open one, else the first that can be made, known brokers before the

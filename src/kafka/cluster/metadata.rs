@@ -65,7 +65,7 @@ impl Metadata {
         let now = Instant::now();
         let topic = self.topics.get_mut(&tp.topic)?;
         topic.wanted = now;
-        if now.saturating_duration_since(topic.described?) >= max_age {
+        if !topic.error.is_none() || now.saturating_duration_since(topic.described?) >= max_age {
             return None;
         }
         topic.partitions.get(&tp.partition).filter(|p| p.leader.node >= 0).map(|p| p.leader)
@@ -101,6 +101,15 @@ impl Metadata {
     pub(super) fn invalidate(&mut self, topic: &str) {
         if let Some(topic) = self.topics.get_mut(topic) {
             topic.described = None;
+        }
+    }
+
+    /// Distrusts every topic of which `node` leads a partition.
+    pub(super) fn distrust(&mut self, node: i32) {
+        for topic in self.topics.values_mut() {
+            if topic.partitions.values().any(|p| p.leader.node == node) {
+                topic.described = None;
+            }
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(stream: R, shared: Arc<Shared>) {
             frame = frame(&mut stream, &shared.addr) => frame,
         };
         if let Err(cause) = frame.and_then(|frame| deliver(frame, &shared)) {
-            shared.close(cause);
+            shared.close(&cause);
             return;
         }
     }
@@ -108,7 +108,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         result = work => result,
     };
     if let Err(e) = result {
-        shared.close(ended(&shared.addr, &e));
+        shared.close(&ended(&shared.addr, &e));
     }
     let _ = stream.shutdown().await;
 }

@@ -91,7 +91,7 @@ async fn requests_are_pipelined_and_answered_in_order() {
     let connection = Connection::connect(&addr, &config()).await.unwrap();
     let pending: Vec<_> = (0..20u8)
         .map(|i| {
-            let body = vec![Bytes::copy_from_slice(&[b'a']), Bytes::new(), Bytes::copy_from_slice(&[b'b', i])];
+            let body = vec![Bytes::from_static(b"a"), Bytes::new(), Bytes::copy_from_slice(&[b'b', i])];
             connection.send(0, 8, "me", body, LONG).unwrap()
         })
         .collect();

@@ -175,7 +175,7 @@ impl Lane {
                 addr: connection.addr().to_owned(),
                 message: format!("Fetch v{version} can't be decoded: {malformed}"),
             };
-            connection.close(cause.clone());
+            connection.close(&cause);
             cause
         })?;
         shared.throttled_ms.fetch_add(u64::try_from(answer.throttle_ms).unwrap_or(0), Ordering::Relaxed);

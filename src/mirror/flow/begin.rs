@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::Wanted;
 use crate::kafka::admin::offsets::{Isolation, OffsetSpec, list_offsets};
-use crate::kafka::admin::producers::describe_producers;
 use crate::kafka::admin::producers::ProducerIdentity;
+use crate::kafka::admin::producers::describe_producers;
 use crate::kafka::{self, Cluster, TopicPartition};
 use crate::mirror::partition::{Remedy, Start, Stop};
 use crate::mirror::progress::{self, Beside, Position, Progress};
@@ -66,7 +66,8 @@ pub(super) async fn begin(context: &Context<'_>, wanted: Vec<Wanted>) -> Result<
 
     let mut begun = Vec::with_capacity(wanted.len());
     for w in wanted {
-        let stop = |state, message: String, remedy| Stop { state, offset: 0, message, hint: "see the message".into(), remedy };
+        let stop =
+            |state, message: String, remedy| Stop { state, offset: 0, message, hint: "see the message".into(), remedy };
         let (Some(earliest), Some(latest)) = (found(&earliest, &w.source), found(&latest, &w.source)) else {
             let why = missing("source", &w.source);
             begun.push(Begun::Not { stop: stop("source-unknown", why, Remedy::Reread), wanted: w });
@@ -141,8 +142,18 @@ impl Context<'_> {
                 }
                 Decision::Match { from, next } => {
                     let found = tail::match_content(
-                        tail::Side { cluster: self.source, tp: &wanted.source, start: facts.earliest, end: facts.latest },
-                        tail::Side { cluster: self.target, tp: &wanted.target, start: from.unwrap_or(0), end: facts.target_end },
+                        tail::Side {
+                            cluster: self.source,
+                            tp: &wanted.source,
+                            start: facts.earliest,
+                            end: facts.latest,
+                        },
+                        tail::Side {
+                            cluster: self.target,
+                            tp: &wanted.target,
+                            start: from.unwrap_or(0),
+                            end: facts.target_end,
+                        },
                         next,
                     )
                     .await?;
@@ -191,9 +202,7 @@ impl Context<'_> {
         self.progress.put(records).await.map_err(|error| match error {
             progress::Error::Log { source, .. } => source,
             // Writing decodes nothing, so nothing can be unreadable.
-            progress::Error::Unreadable { why, .. } => {
-                kafka::Error::Settings { what: "progress".into(), message: why }
-            }
+            progress::Error::Unreadable { why, .. } => kafka::Error::Settings { what: "progress".into(), message: why },
         })
     }
 }

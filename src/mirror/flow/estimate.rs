@@ -1,6 +1,6 @@
 //! What a configuration would copy, before it does.
 
-use super::FlowConfig;
+use super::{Order, discovery::taken};
 use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
 use crate::kafka::{self, TopicPartition};
 use crate::mirror::lanes::Lanes;
@@ -19,21 +19,23 @@ pub struct AtStake {
 ///
 /// # Errors
 /// The source can't be asked.
-pub async fn estimate(config: &FlowConfig, lanes: &Lanes) -> Result<AtStake, kafka::Error> {
-    let source = lanes.source(&config.source);
+pub async fn estimate(order: &Order, lanes: &Lanes) -> Result<AtStake, kafka::Error> {
+    let config = &order.config;
+    let source = lanes.source(&order.clients.source);
     let mut at_stake = AtStake::default();
     let mut partitions = Vec::new();
     for topic in source.topics(None).await? {
         // A pattern that gives up is reported where topics are discovered.
-        if config.topics.takes(&topic.name, &config.policy).unwrap_or(false) && topic.error.is_none() {
+        if taken(config, &topic.name).unwrap_or(false) && topic.error.is_none() {
             let name: std::sync::Arc<str> = std::sync::Arc::from(&*topic.name);
-            partitions.extend(topic.partitions.iter().map(|p| TopicPartition { topic: name.clone(), partition: p.index }));
+            partitions
+                .extend(topic.partitions.iter().map(|p| TopicPartition { topic: name.clone(), partition: p.index }));
             at_stake.topics.push(topic.name.to_string());
         }
     }
     let ask = |spec| partitions.iter().map(|tp| (tp.clone(), spec)).collect::<Vec<_>>();
-    let starts = list_offsets(&source, &ask(OffsetSpec::Earliest), config.reading.isolation).await?;
-    let ends = list_offsets(&source, &ask(OffsetSpec::Latest), config.reading.isolation).await?;
+    let starts = list_offsets(&source, &ask(OffsetSpec::Earliest), order.clients.reading.isolation).await?;
+    let ends = list_offsets(&source, &ask(OffsetSpec::Latest), order.clients.reading.isolation).await?;
     for ((tp, start), (_, end)) in starts.into_iter().zip(ends) {
         let (start, end) = (start?.offset, end?.offset);
         let key = Key {

@@ -23,6 +23,7 @@ pub use estimate::{AtStake, estimate};
 pub use report::{Health, PartitionState, Phase, Problem, Report};
 
 use super::cells::{FlowCell, PartitionCell};
+use super::clients::Clients;
 use super::config::FlowConfig;
 use super::lanes::Lanes;
 use crate::kafka::TopicPartition;
@@ -35,6 +36,15 @@ pub(super) struct Wanted {
     pub(super) source_id: Option<uuid::Uuid>,
     pub(super) target: TopicPartition,
     pub(super) target_id: Option<String>,
+}
+
+/// What a flow is to do, and with which clients.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The connector's configuration.
+    pub config: FlowConfig,
+    /// Its clients.
+    pub clients: Clients,
 }
 
 /// What flows of one process share.
@@ -60,7 +70,7 @@ pub struct Flow {
 #[derive(Debug)]
 enum Command {
     /// Other configuration that needs no restart.
-    Update(Box<FlowConfig>),
+    Update(Box<Order>),
     /// Await what is in flight, write progress, end.
     Stop(oneshot::Sender<()>),
 }
@@ -122,23 +132,23 @@ pub struct Snapshot {
 impl Flow {
     /// Starts a flow; with `paused` it looks and reports, and copies nothing.
     #[must_use]
-    pub fn start(config: FlowConfig, paused: bool, context: Context) -> Self {
+    pub fn start(order: Order, paused: bool, context: Context) -> Self {
         let (commands, receiver) = mpsc::channel(8);
         let shared = Arc::new(Shared {
-            cell: Arc::new(FlowCell::new(config.max_bytes_per_second)),
+            cell: Arc::new(FlowCell::new(order.config.max_bytes_per_second)),
             state: Mutex::new(State::new()),
         });
-        let name = format!("flow {}", config.name);
-        let session = session::Session::new(config, paused, context, shared.clone());
+        let name = format!("flow {}", order.config.name);
+        let session = session::Session::new(order, paused, context, shared.clone());
         let task = supervise::spawn(name, session.run(receiver));
         Self { shared, commands, task }
     }
 
     /// Replaces the configuration without a restart; the caller knows that all changes are hot.
-    pub async fn update(&self, config: FlowConfig) {
-        self.shared.cell.set_limit(config.max_bytes_per_second);
+    pub async fn update(&self, order: Order) {
+        self.shared.cell.set_limit(order.config.max_bytes_per_second);
         // A task that ended has nobody to tell; its end is seen by `ended`.
-        let _ = self.commands.send(Command::Update(Box::new(config))).await;
+        let _ = self.commands.send(Command::Update(Box::new(order))).await;
     }
 
     /// Awaits what is in flight and writes progress, within `grace`; then the flow is gone. Whether it ended in time.

@@ -77,7 +77,7 @@ pub struct Report {
 
 /// The report over what is known. `now_ms` is wall clock; `stall_after_ms` is the setting.
 #[must_use]
-pub fn report(
+pub(super) fn report(
     phase: Phase,
     problems: &[Problem],
     views: BTreeMap<TopicPartition, (String, View)>,
@@ -100,6 +100,9 @@ pub fn report(
         if let Some(problem) = &problem {
             all.push(problem.clone());
             health = health.max(Health::Degraded);
+        }
+        if phase == Phase::Running && view.stop.is_none() && view.position.is_none() {
+            health = health.max(Health::Starting);
         }
         standing += usize::from(view.stop.as_ref().is_some_and(|stop| stop.remedy != Remedy::Reread));
         if phase == Phase::Running && view.stop.is_none() && view.stalled(now_ms, stall_after_ms) {

@@ -8,16 +8,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::begin::{self, Begun};
 use super::discovery::{self, Discovered};
-use super::{Command, Context, FlowConfig, Phase, Problem, Shared, Wanted};
+use super::{Clients, Command, Context, FlowConfig, Order, Phase, Problem, Shared, Wanted};
 use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
-use crate::kafka::admin::producers::init_producer_id;
 use crate::kafka::admin::producers::ProducerIdentity;
+use crate::kafka::admin::producers::init_producer_id;
 use crate::kafka::{self, Cluster, TopicPartition};
 use crate::mirror::cells::PartitionCell;
 use crate::mirror::lane::{Assignment, Lane};
-use crate::mirror::{describe, wall_ms};
 use crate::mirror::partition::Remedy;
-use crate::mirror::start::Rules;
+use crate::mirror::start::{Reset, Rules};
+use crate::mirror::{describe, wall_ms};
 use crate::supervise::Backoff;
 
 /// How often what is not being fetched (paused or stopped partitions) is asked for its end, so that lag stays true.
@@ -30,12 +30,19 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const REREAD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 const PERSON: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
 
+/// Not for ever, so that deadlines can be computed: longer than any process lives.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// A new remote topic is known to all brokers within moments.
+const AWAITED: Duration = Duration::from_millis(500);
+
 /// Partitions begun in one go: bounds the size of requests and of the identity records written at once.
 const BEGIN_AT_ONCE: usize = 200;
 
 /// The flow's task.
 pub(super) struct Session {
     config: FlowConfig,
+    clients: Clients,
     paused: bool,
     context: Context,
     shared: Arc<Shared>,
@@ -57,10 +64,13 @@ pub(super) struct Trouble {
 }
 
 impl Session {
-    pub(super) fn new(config: FlowConfig, paused: bool, context: Context, shared: Arc<Shared>) -> Self {
-        let source = context.lanes.source(&config.source);
+    pub(super) fn new(order: Order, paused: bool, context: Context, shared: Arc<Shared>) -> Self {
+        let source = context.lanes.source(&order.clients.source);
+        // `enabled=false` is MirrorMaker's own way to say: look, and copy nothing.
+        let paused = paused || !order.config.enabled;
         Self {
-            config,
+            config: order.config,
+            clients: order.clients,
             paused,
             context,
             shared,
@@ -84,8 +94,8 @@ impl Session {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    Some(Command::Update(config)) => {
-                        self.config = *config;
+                    Some(Command::Update(order)) => {
+                        self.take_over(*order);
                         wake = Instant::now();
                     }
                     Some(Command::Stop(reply)) => return self.stop(reply).await,
@@ -119,10 +129,7 @@ impl Session {
     }
 
     /// One round, unless a stop comes first: a source that does not answer must not hold up the end.
-    async fn round(
-        &mut self,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Result<Option<oneshot::Sender<()>>, Trouble> {
+    async fn round(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<Option<oneshot::Sender<()>>, Trouble> {
         let mut update = None;
         let outcome = {
             let step = self.step();
@@ -132,26 +139,44 @@ impl Session {
                     outcome = &mut step => break outcome,
                     command = commands.recv() => match command {
                         Some(Command::Stop(reply)) => return Ok(Some(reply)),
-                        Some(Command::Update(config)) => update = Some(config),
+                        Some(Command::Update(order)) => update = Some(order),
                         None => std::future::pending().await,
                     },
                 }
             }
         };
-        if let Some(config) = update {
-            self.config = *config;
-            self.discovered = None;
+        if let Some(order) = update {
+            self.take_over(*order);
         }
         outcome.map(|()| None)
+    }
+
+    /// Hot changes: topics are looked for again at once under the new configuration.
+    fn take_over(&mut self, order: Order) {
+        self.config = order.config;
+        self.clients = order.clients;
+        self.discovered = None;
+    }
+
+    /// How often topics are looked for; a very long time where it is switched off.
+    fn refresh_every(&self) -> Duration {
+        self.config.refresh_topics.unwrap_or(NEVER)
+    }
+
+    /// When topics are looked for again: soon, while a remote partition is awaited.
+    fn refresh_after(&self, discovered: &Discovered) -> Duration {
+        let every = self.refresh_every();
+        if discovered.pending.is_empty() { every } else { every.min(AWAITED) }
     }
 
     /// When something is due next.
     fn next_round(&self) -> Duration {
         let now = Instant::now();
         let again = self.again.values().map(|(at, _)| at.saturating_duration_since(now)).min();
-        let refresh = self.discovered.as_ref().map_or(Duration::ZERO, |d| {
-            (d.at + self.config.refresh_topics_interval).saturating_duration_since(now)
-        });
+        let refresh = self
+            .discovered
+            .as_ref()
+            .map_or(Duration::ZERO, |d| (d.at + self.refresh_after(d)).saturating_duration_since(now));
         again.into_iter().chain([refresh, LOOK_EVERY]).min().unwrap_or(LOOK_EVERY).max(Duration::from_millis(20))
     }
 
@@ -162,7 +187,7 @@ impl Session {
             self.restart().await;
         }
         self.connect().await?;
-        let due = self.discovered.as_ref().is_none_or(|d| d.at.elapsed() >= self.config.refresh_topics_interval);
+        let due = self.discovered.as_ref().is_none_or(|d| d.at.elapsed() >= self.refresh_after(d));
         if due {
             self.refresh().await?;
         }
@@ -212,8 +237,10 @@ impl Session {
     }
 
     async fn refresh(&mut self) -> Result<(), Trouble> {
-        let sync = self.config.sync_configs_interval.is_some_and(|every| self.synced.is_none_or(|at| at.elapsed() >= every));
-        let discovered = discovery::discover(&self.config, &self.source, self.context.lanes.target(), sync).await;
+        let sync =
+            self.config.sync_topic_configs.is_some_and(|every| self.synced.is_none_or(|at| at.elapsed() >= every));
+        let discovered =
+            discovery::discover(&self.config, &self.clients, &self.source, self.context.lanes.target(), sync).await;
         let discovered = discovered.map_err(|e| trouble("topics", &e))?;
         if sync {
             self.synced = Some(Instant::now());
@@ -223,19 +250,21 @@ impl Session {
             self.shared.problem(area, discovered.problems.get(area).cloned());
         }
         let wanted: BTreeMap<_, _> = discovered.wanted.iter().map(|w| (w.source.clone(), w.clone())).collect();
+        let pending: BTreeMap<_, _> = discovered.pending.iter().cloned().collect();
         let gone: Vec<_> = self.known.keys().filter(|tp| !wanted.contains_key(tp)).cloned().collect();
         if !gone.is_empty() {
             self.release(&gone, true).await;
-            let mut state = self.shared.state();
             for tp in &gone {
-                state.partitions.remove(tp);
                 self.again.remove(tp);
             }
         }
         {
+            // What waits for its remote partition is shown too, or nothing to copy would look like all copied (law 4).
             let mut state = self.shared.state();
-            for (tp, w) in &wanted {
-                state.partitions.entry(tp.clone()).or_insert_with(|| (w.target.topic.clone(), Arc::default()));
+            state.partitions.retain(|tp, _| wanted.contains_key(tp) || pending.contains_key(tp));
+            let remotes = wanted.iter().map(|(tp, w)| (tp, &w.target.topic)).chain(&pending);
+            for (tp, remote) in remotes {
+                state.partitions.entry(tp.clone()).or_insert_with(|| (remote.clone(), Arc::default()));
             }
         }
         self.known = wanted;
@@ -285,6 +314,7 @@ impl Session {
         self.release(&again, true).await;
         let target = self.context.lanes.target().clone();
         let progress = self.context.lanes.progress().clone();
+        let reset = if self.config.from_latest { Reset::Latest } else { Reset::Earliest };
         let context = begin::Context {
             connector: &self.config.name,
             alias: &self.config.source_alias,
@@ -292,7 +322,7 @@ impl Session {
             target: &target,
             progress: &progress,
             identity,
-            rules: Rules { on_recreated: self.config.on_recreated, reset: self.config.reset },
+            rules: Rules { on_recreated: self.config.on_recreated, reset },
         };
         let begun = begin::begin(&context, wanted).await.map_err(|e| trouble("positions", &e))?;
         self.shared.problem("positions", None);
@@ -363,7 +393,7 @@ impl Session {
                 self.context.lanes.add(lane, &fresh);
                 lane.clone()
             }
-            None => self.context.lanes.reserve(&self.source, &self.config.reading, &fresh),
+            None => self.context.lanes.reserve(&self.source, &self.clients.reading, &fresh),
         };
         self.shared.state().lane = Some(lane.clone());
         self.lane = Some(lane.clone());
@@ -419,19 +449,21 @@ impl Session {
     async fn look(&mut self) {
         let partitions: Vec<_> = {
             let state = self.shared.state();
-            let idle = state.partitions.iter().filter(|(tp, (_, cell))| {
-                self.paused || !self.assigned.contains(tp) || cell.view().stop.is_some()
-            });
+            let idle = state
+                .partitions
+                .iter()
+                .filter(|(tp, (_, cell))| self.paused || !self.assigned.contains(tp) || cell.view().stop.is_some());
             idle.map(|(tp, (_, cell))| (tp.clone(), cell.clone())).collect()
         };
         if partitions.is_empty() {
             return;
         }
         let asked: Vec<_> = partitions.iter().map(|(tp, _)| (tp.clone(), OffsetSpec::Latest)).collect();
-        match list_offsets(&self.source, &asked, self.config.reading.isolation).await {
+        match list_offsets(&self.source, &asked, self.clients.reading.isolation).await {
             Ok(answers) => {
                 self.shared.problem("lag", None);
-                let ends: HashMap<_, _> = answers.into_iter().filter_map(|(tp, a)| Some((tp, a.ok()?.offset))).collect();
+                let ends: HashMap<_, _> =
+                    answers.into_iter().filter_map(|(tp, a)| Some((tp, a.ok()?.offset))).collect();
                 for (tp, cell) in partitions {
                     let position = cell.view().position.or_else(|| self.stored(&tp));
                     if let (Some(end), Some(position)) = (ends.get(&tp), position) {
@@ -499,9 +531,10 @@ async fn identity(target: &Cluster, group: &str, connector: &str) -> Result<(Pro
             identity,
             format!("idempotent, without fencing: WRITE on transactional id {transactional} is not allowed"),
         )),
-        Err(error) if error.denied() => {
-            Ok((ProducerIdentity::NONE, "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into()))
-        }
+        Err(error) if error.denied() => Ok((
+            ProducerIdentity::NONE,
+            "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into(),
+        )),
         Err(error) => Err(trouble("identity", &error)),
     }
 }

@@ -50,7 +50,8 @@ impl ShapeCounters {
     /// Counts by shape and reason, as status shows them; zeros are left out.
     #[must_use]
     pub fn by_name(&self) -> Vec<(String, u64)> {
-        let mut counts = vec![("pass".to_owned(), self.passed), ("merge".to_owned(), self.merged), ("split".to_owned(), self.split)];
+        let mut counts =
+            vec![("pass".to_owned(), self.passed), ("merge".to_owned(), self.merged), ("split".to_owned(), self.split)];
         counts.extend(self.rebuilt.iter().map(|(reason, n)| (format!("rebuild:{}", reason.name()), n)));
         counts.extend(self.dropped.iter().map(|(reason, n)| (format!("drop:{}", reason.name()), n)));
         counts.retain(|(_, n)| *n > 0);

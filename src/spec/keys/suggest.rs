@@ -32,7 +32,8 @@ fn misspelt_prefix(name: &str) -> Option<String> {
     None
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The nearest of `known`, when it is near enough to be meant.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_ascii_lowercase();
     let limit = (name.chars().count() / 5).clamp(1, 4);
     known
