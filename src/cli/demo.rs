@@ -21,7 +21,7 @@ pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Ended {
         .map_err(|error| Failure::new(Exit::Failed, format!("threads can't be started: {error}")))?;
     let options = DemoOptions {
         keep: args.keep,
-        json: printer.json,
+        json: printer.json(),
         terminal: std::io::stderr().is_terminal(),
         color: printer.color,
     };
