@@ -135,7 +135,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, printer: &Printer) -> Result<ExitCode, Failure> {
     let ended: Ended = match command {
-        Command::Demo(args) => return demo::run(&args),
+        Command::Demo(args) => demo::run(&args, printer),
         Command::Run(args) => run::run(*args, printer),
         Command::Validate(args) => validate::run(&args, printer),
         Command::Explain(args) => explain::run(&args, printer),

@@ -159,23 +159,13 @@ pub trait StateStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// It can't be read whole: unreachable, unreadable, or written by a newer release.
-    fn load(&self) -> impl Future<Output = Result<State, StateError>> + Send;
+    fn load(&mut self) -> impl Future<Output = Result<State, StateError>> + Send;
 
     /// Writes records in order; they are durable when it returns.
     ///
     /// # Errors
     /// Some may not have been written; writing them again is harmless.
-    fn write(&self, records: Vec<Record>) -> impl Future<Output = Result<(), StateError>> + Send;
-}
-
-impl<T: StateStore> StateStore for std::sync::Arc<T> {
-    fn load(&self) -> impl Future<Output = Result<State, StateError>> + Send {
-        T::load(self)
-    }
-
-    fn write(&self, records: Vec<Record>) -> impl Future<Output = Result<(), StateError>> + Send {
-        T::write(self, records)
-    }
+    fn write(&mut self, records: Vec<Record>) -> impl Future<Output = Result<(), StateError>> + Send;
 }
 
 /// The state can't be read or written.
@@ -202,7 +192,7 @@ pub enum StateError {
     /// The topic can't be reached, or refuses.
     #[error("the state topic can't be {what}: {why}")]
     Unavailable {
-        /// `read` or `written`.
+        /// `opened`, `read` or `written`.
         what: &'static str,
         /// Why, and what to do.
         why: String,

@@ -1,108 +1,85 @@
-//! Our state on the destination: the compacted topic `mirrorkeeper-state-<environment>-<destination>`.
-//!
-//! The topic is opened with the first load, which the loop does only while this process holds the group: before that
-//! nothing is created.
-
-use bytes::Bytes;
-use tokio::sync::Mutex;
+//! The state in its compacted topic.
 
 use super::state::{Record, State, StateError, StateStore};
 use crate::kafka::log::{KeyedLog, LogSpec, NewRecord};
 use crate::kafka::{Cluster, Error};
 
-/// The state topic.
+/// The state topic of one instance. Opened, and created where it is missing, by the first [`StateStore::load`].
 #[derive(Debug)]
 pub struct StateLog {
     cluster: Cluster,
     spec: LogSpec,
-    open: Mutex<Option<Open>>,
-}
-
-#[derive(Debug)]
-struct Open {
-    log: KeyedLog,
-    state: State,
-    /// A record that can't be used: nothing is written until a restart reads the topic whole (law 8).
-    refused: Option<StateError>,
+    log: Option<KeyedLog>,
+    /// Whether everything in the topic was read and understood: nothing is written before.
+    understood: bool,
 }
 
 impl StateLog {
-    /// The topic of `spec` on `cluster`; nothing happens yet.
+    /// The state in `topic`, which gets one partition where it is missing: records of one key must stay in order, and so
+    /// must a deed and what follows from it. A replication factor of -1 leaves it to the broker.
     #[must_use]
-    pub fn new(cluster: Cluster, spec: LogSpec) -> Self {
-        Self { cluster, spec, open: Mutex::new(None) }
+    pub fn new(cluster: Cluster, topic: impl Into<String>, replication_factor: i16) -> Self {
+        let spec = LogSpec { topic: topic.into(), partitions: 1, replication_factor, configs: vec![] };
+        Self { cluster, spec, log: None, understood: false }
     }
 
-    /// Forgets what was read, because another process may have written: the next load reads the topic from its beginning.
-    pub async fn forget(&self) {
-        *self.open.lock().await = None;
-    }
-}
-
-impl Open {
-    async fn catch_up(&mut self) -> Result<(), StateError> {
-        let records = self.log.read_to_end().await.map_err(|e| unavailable("read", &e))?;
-        for record in records {
-            let Some(key) = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) else { continue };
-            match Record::decode(key, record.value.as_deref()) {
-                Ok(Some(record)) => self.state.put(record),
-                Ok(None) => {}
-                Err(error) => self.refused = Some(error),
+    /// Reads from the beginning: the topic is small, and what was read before may be of another writer's time.
+    async fn read(&mut self) -> Result<State, StateError> {
+        if self.log.is_none() {
+            let opened = KeyedLog::open(&self.cluster, self.spec.clone()).await;
+            self.log = Some(opened.map_err(|error| unavailable("opened", &error))?);
+        }
+        let Some(log) = &mut self.log else { return Ok(State::default()) };
+        log.rewind();
+        let mut state = State::default();
+        for record in log.read_to_end().await.map_err(|error| unavailable("read", &error))? {
+            let key = record.key.as_deref().unwrap_or_default();
+            let key = std::str::from_utf8(key).map_err(|_| StateError::Unreadable {
+                key: format!("at offset {}", record.offset),
+                why: "its key is not UTF-8".to_owned(),
+            })?;
+            if let Some(record) = Record::decode(key, record.value.as_deref())? {
+                state.put(record);
             }
         }
-        self.refused.clone().map_or(Ok(()), Err)
+        Ok(state)
     }
 }
 
 impl StateStore for StateLog {
-    async fn load(&self) -> Result<State, StateError> {
-        let mut open = self.open.lock().await;
-        if open.is_none() {
-            let log = KeyedLog::open(&self.cluster, self.spec.clone()).await.map_err(|e| unavailable("opened", &e))?;
-            *open = Some(Open { log, state: State::default(), refused: None });
-        }
-        let Some(open) = open.as_mut() else { return Err(not_open()) };
-        open.catch_up().await?;
-        Ok(open.state.clone())
+    async fn load(&mut self) -> Result<State, StateError> {
+        self.understood = false;
+        let state = self.read().await?;
+        self.understood = true;
+        Ok(state)
     }
 
-    async fn write(&self, records: Vec<Record>) -> Result<(), StateError> {
-        let mut open = self.open.lock().await;
-        let Some(open) = open.as_mut() else { return Err(not_open()) };
-        if let Some(error) = &open.refused {
-            return Err(error.clone());
-        }
-        let encoded = records
+    async fn write(&mut self, records: Vec<Record>) -> Result<(), StateError> {
+        let Some(log) = self.log.as_ref().filter(|_| self.understood) else {
+            let why = "it was not read whole before, and may hold what this release doesn't understand";
+            return Err(StateError::Unavailable { what: "written", why: why.to_owned() });
+        };
+        let records = records
             .iter()
             .map(|record| {
                 let (key, value) = record.encode();
-                NewRecord { key: Bytes::from(key), value: value.map(Bytes::from), headers: Vec::new() }
+                NewRecord { key: key.into(), value: value.map(Into::into), headers: vec![] }
             })
             .collect();
-        open.log.append(encoded).await.map_err(|e| unavailable("written", &e))?;
-        for record in records {
-            open.state.put(record);
-        }
-        Ok(())
+        log.append(records).await.map_err(|error| unavailable("written", &error))
     }
-}
-
-fn not_open() -> StateError {
-    StateError::Unavailable { what: "written", why: "it was not read yet".to_owned() }
 }
 
 fn unavailable(what: &'static str, error: &Error) -> StateError {
+    // The chain is told whole: a status has no `source()`.
     let mut why = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        why.push_str(": ");
-        why.push_str(&cause.to_string());
-        source = cause.source();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        why = format!("{why}: {inner}");
+        cause = inner.source();
     }
     if let Some(hint) = error.hint() {
-        why.push_str(" (");
-        why.push_str(&hint);
-        why.push(')');
+        why = format!("{why} ({hint})");
     }
     StateError::Unavailable { what, why }
 }

@@ -51,8 +51,6 @@ pub struct RestartScope {
 /// What the engine runs, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
-    /// Another process holds the group: who, and why nothing is run here. Then `connectors` says nothing.
-    pub standby: Option<String>,
     /// Each connector of the config topic, run or not.
     pub connectors: BTreeMap<Name, Observed>,
 }

@@ -460,12 +460,12 @@ impl Partition {
             self.last_ack = now;
         }
         let todo = self.window.on_ack(tag, reply);
-        self.follow(todo, why, now, actions);
+        self.follow(todo, why.as_deref(), now, actions);
     }
 
-    fn follow(&mut self, todo: Vec<sequence::Action>, why: Option<String>, now: u64, actions: &mut Vec<Action>) {
+    fn follow(&mut self, todo: Vec<sequence::Action>, why: Option<&str>, now: u64, actions: &mut Vec<Action>) {
         if why.is_some() && self.stop.is_none() {
-            self.trouble.clone_from(&why);
+            self.trouble = why.map(str::to_owned);
         }
         for action in todo {
             match action {
@@ -480,7 +480,7 @@ impl Partition {
                     }
                 }
                 sequence::Action::Split { tag, .. } => self.too_large(tag, now, actions),
-                sequence::Action::End(verdict) => self.end(verdict, why.clone()),
+                sequence::Action::End(verdict) => self.end(verdict, why),
             }
         }
     }
@@ -543,10 +543,10 @@ impl Partition {
         }
     }
 
-    fn end(&mut self, verdict: Verdict, why: Option<String>) {
+    fn end(&mut self, verdict: Verdict, why: Option<&str>) {
         let offset = self.in_flight.front().map_or(self.position, |f| f.ready.first_source_offset);
         self.abandon();
-        let message = why.unwrap_or_else(|| "the target refused the batch".to_owned());
+        let message = why.unwrap_or("the target refused the batch").to_owned();
         let (state, hint, remedy) = match verdict {
             Verdict::Lost | Verdict::UnknownProducer => {
                 ("sequence-lost", "nothing: the destination is asked how far it got", Remedy::Reread)

@@ -86,7 +86,7 @@ pub enum Decision {
 }
 
 /// Where a partition begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beginning {
     /// Next source offset to read.
     pub next: i64,

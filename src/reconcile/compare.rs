@@ -77,7 +77,6 @@ pub struct Difference {
     pub effect: String,
     /// Whether the values are fingerprints.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[serde(default)]
     pub redacted: bool,
 }
 
@@ -166,7 +165,7 @@ pub fn differences(desired: &Comparable, live: &Comparable, base: Option<&Compar
 
 /// Who made `desired` and `live` differ, given what both were.
 #[must_use]
-pub fn origin<T: PartialEq>(desired: T, live: T, base: T) -> Origin {
+pub fn origin<T: PartialEq + Copy>(desired: T, live: T, base: T) -> Origin {
     match (desired == base, live == base) {
         (true, _) => Origin::Live,
         (false, true) => Origin::Git,
@@ -249,6 +248,29 @@ mod tests {
         let (desired, live) = (json[0]["desired"].as_str().unwrap(), json[0]["live"].as_str().unwrap());
         assert!(desired.starts_with("***#") && desired.len() == 8 && desired != live, "{json}");
         assert!(!format!("{found:?}").contains("canary"));
+    }
+
+    #[test]
+    fn spelling_order_and_defaults_are_no_difference() {
+        let jaas = "source.cluster.sasl.jaas.config";
+        for (key, one, other) in [
+            ("tasks.max", "3", " 3 "),
+            ("refresh.topics.enabled", "false", " FALSE"),
+            ("topics", "a, b", "b,a"),
+            (
+                jaas,
+                "x.LoginModule required  username='u'\n password='p' ;",
+                "x.LoginModule required username='u' password='p';",
+            ),
+        ] {
+            assert_eq!(differences(&of(&[(key, one)]), &of(&[(key, other)]), None), [], "{key}");
+        }
+        assert_eq!(differences(&of(&[("tasks.max", "1")]), &of(&[]), None), [], "a default need not be written");
+        assert_eq!(
+            differences(&of(&[(jaas, "a 'b  c';")]), &of(&[(jaas, "a 'b c';")]), None).len(),
+            1,
+            "a quoted blank counts"
+        );
     }
 
     #[test]

@@ -69,7 +69,6 @@ pub struct Instance {
     pub destination: String,
     /// Third folder level, where limited to some.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[serde(default)]
     pub sources: Vec<String>,
     /// The program's version.
     pub version: String,
@@ -411,17 +410,17 @@ pub struct View<'a> {
     pub estimates: &'a BTreeMap<Name, Estimate>,
     /// What is wrong with the instance as a whole.
     pub problems: &'a [Problem],
+    /// Why this process may not write, while it may not: another member holds the group.
+    pub standby: Option<&'a str>,
     /// The pass.
     pub pass: &'a Pass,
 }
 
-/// JSON Schema (2020-12) of the document.
+/// JSON Schema (2020-12) of the document, as it is written: what may be left out is not required.
 #[must_use]
 pub fn status_schema() -> serde_json::Value {
-    let mut schema = schemars::schema_for!(Status).to_value();
-    if let Some(object) = schema.as_object_mut() {
-        object.insert("$id".to_owned(), "https://mirrorkeeper.dev/schema/status.schema.json".into());
-        object.insert("title".to_owned(), "mirrorkeeper status, v1".into());
-    }
-    schema
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<Status>();
+    schema.insert("title".to_owned(), "mirrorkeeper status, v1".into());
+    schema.to_value()
 }

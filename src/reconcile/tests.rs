@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::plan::{Prune, Sync};
 use super::status::{Item, Status, SyncWord, Word};
 use super::{NewHold, Refused};
-use crate::destination::state::{HoldScope, StateError, StateStore};
+use crate::destination::state::{HoldScope, StateError};
 use crate::engine::Health;
 use crate::spec::{DriftMode, Name, TargetState};
 
@@ -44,13 +44,13 @@ async fn a_commit_starts_what_it_names_and_is_in_sync() {
 #[tokio::test(start_paused = true)]
 async fn an_unchanged_repository_writes_nothing_to_engine_or_state() {
     let rig = two().await;
-    let notes = rig.store.memory.writes();
+    let notes = rig.store.writes();
     let first = rig.handle.status().pass.number;
     rig.until("100 passes", |status| status.pass.number > first + 100).await;
     rig.commit("r2", &[file("a", ""), file("b", "")]);
     rig.until("the new revision", |status| status.source.applied.as_deref() == Some("r2")).await;
     assert_eq!(rig.engine.writes(), Vec::<String>::new());
-    assert_eq!(rig.store.memory.writes(), notes);
+    assert_eq!(rig.store.writes(), notes);
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,8 +344,8 @@ async fn no_secret_leaves_through_status_plan_state_or_history() {
         said += &serde_json::to_string(&*status).unwrap();
         said += &format!("{status:?} {}", rig.handle.plan());
     }
-    said += &format!("{:?}", rig.store.load().await.unwrap());
-    said += &serde_json::to_string(&rig.store.load().await.unwrap().applied[&name("a")]).unwrap();
+    said += &format!("{:?}", rig.store.read().unwrap());
+    said += &serde_json::to_string(&rig.store.read().unwrap().applied[&name("a")]).unwrap();
     let leak = said.find(CANARY).map(|at| &said[at.saturating_sub(300)..at]);
     assert_eq!(leak, None);
     assert!(said.contains("***#"), "the change of the secret itself shows");

@@ -64,6 +64,10 @@ struct Inner {
     running: Mutex<Running>,
     /// Something changed that the flows have to follow.
     changed: Notify,
+    /// Counts what others wrote to the config topic, so that somebody may look at once.
+    news: watch::Sender<u64>,
+    /// Told once: the group is left and not joined again.
+    leaving: watch::Sender<bool>,
     stopping: std::sync::atomic::AtomicBool,
 }
 
@@ -87,6 +91,9 @@ struct Owned {
 /// Flows that may connect and discover at the same time.
 const STARTING_AT_ONCE: usize = 16;
 
+/// How long leaving the group may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
 /// How often the config topic is read for what others wrote.
 const TAIL_EVERY: Duration = Duration::from_secs(2);
 
@@ -97,13 +104,16 @@ impl Embedded {
     #[must_use]
     pub fn start(target: Cluster, settings: Settings) -> Self {
         let (owner, ownership) = watch::channel(Ownership::Joining);
-        let join = supervise::spawn("membership", ownership::hold(target.clone(), settings.clone(), owner));
+        let (leaving, left) = watch::channel(false);
+        let join = supervise::spawn("membership", ownership::hold(target.clone(), settings.clone(), owner, left));
         let inner = Arc::new(Inner {
             target,
             settings,
             ownership,
             running: Mutex::default(),
             changed: Notify::new(),
+            news: watch::channel(0).0,
+            leaving,
             stopping: std::sync::atomic::AtomicBool::new(false),
         });
         let follow = supervise::spawn("flows", follow(inner.clone()));
@@ -116,12 +126,26 @@ impl Embedded {
         self.inner.ownership.clone()
     }
 
+    /// Changes whenever somebody else wrote to the config topic.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.news.subscribe()
+    }
+
     /// Stops every flow, awaiting what is in flight and writing progress, within the grace time. The names of those that
     /// did not end in time.
     pub async fn shut_down(&self) -> Vec<String> {
         self.inner.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
         let flows = std::mem::take(&mut self.inner.running.lock().await.flows);
-        flows.stop_all(self.inner.settings.grace).await
+        let stragglers = flows.stop_all(self.inner.settings.grace).await;
+        // The next in line need not wait for the session time-out.
+        self.inner.leaving.send_replace(true);
+        let mut ownership = self.inner.ownership.clone();
+        let left = ownership.wait_for(|ownership| *ownership != Ownership::Held);
+        if tokio::time::timeout(LEAVE_WITHIN, left).await.is_err() {
+            tracing::warn!("the group was not left in time; its session runs out by itself");
+        }
+        stragglers
     }
 
     /// Names of flows that still run, for "still draining" lines.
@@ -132,8 +156,8 @@ impl Embedded {
 
 impl Engine for Embedded {
     async fn observe(&self) -> Result<Live, Error> {
-        if let Some(standby) = self.inner.standby() {
-            return Ok(Live { standby: Some(standby), ..Live::default() });
+        if let Some(why) = self.inner.standby() {
+            return Err(Error::Unavailable { what: "asking the engine".into(), why });
         }
         let running = self.inner.running.lock().await;
         let owned = running.owned()?;
@@ -318,7 +342,10 @@ async fn follow(inner: Arc<Inner>) {
 impl Inner {
     async fn open(&self, running: &mut Running) -> Result<(), String> {
         if let Some(owned) = &mut running.owned {
-            return owned.configs.refresh().await.map(|_| ()).map_err(|e| flows::chain(&e));
+            if owned.configs.refresh().await.map_err(|e| flows::chain(&e))? {
+                self.news.send_modify(|count| *count += 1);
+            }
+            return Ok(());
         }
         let offsets = kafka::log::KeyedLog::open(&self.target, self.settings.offsets.clone()).await;
         let progress = Arc::new(Progress::new(offsets.map_err(|e| flows::chain(&e))?));
@@ -331,6 +358,7 @@ impl Inner {
         let starting = Arc::new(tokio::sync::Semaphore::new(STARTING_AT_ONCE));
         running.owned = Some(Owned { configs, lanes, starting });
         running.opening = None;
+        self.news.send_modify(|count| *count += 1);
         Ok(())
     }
 

@@ -19,7 +19,12 @@ pub enum Ownership {
 }
 
 /// Joins and keeps the group; every loss is said before the next attempt.
-pub(super) async fn hold(cluster: Cluster, settings: Settings, owner: watch::Sender<Ownership>) {
+pub(super) async fn hold(
+    cluster: Cluster,
+    settings: Settings,
+    owner: watch::Sender<Ownership>,
+    mut leaving: watch::Receiver<bool>,
+) {
     let mut backoff = Backoff::new(std::time::Duration::from_millis(200), std::time::Duration::from_secs(3));
     loop {
         let config = GroupConfig::new(&settings.group, &settings.instance_id);
@@ -50,9 +55,22 @@ pub(super) async fn hold(cluster: Cluster, settings: Settings, owner: watch::Sen
                 *now = next;
                 changed
             });
-            if states.changed().await.is_err() {
-                owner.send_replace(Ownership::Waiting(format!("membership of {} ended", settings.group)));
-                break;
+            let leave = tokio::select! {
+                changed = states.changed() => {
+                    if changed.is_err() {
+                        owner.send_replace(Ownership::Waiting(format!("membership of {} ended", settings.group)));
+                        break;
+                    }
+                    false
+                }
+                told = leaving.wait_for(|leaving| *leaving) => told.is_ok(),
+            };
+            if leave {
+                if let Err(error) = membership.leave().await {
+                    tracing::warn!(%error, "the group could not be left; its session runs out by itself");
+                }
+                owner.send_replace(Ownership::Waiting(format!("{} was left", settings.group)));
+                return;
             }
         }
         tokio::time::sleep(backoff.next_delay()).await;

@@ -127,6 +127,7 @@ fn records_share_the_frame() {
         13,
     );
     let range = bytes.as_ptr_range();
+    #[expect(clippy::redundant_clone, reason = "the frame must live as long as its address is compared")]
     let answer = decode(13, bytes.clone()).expect("decodes");
     assert!(range.contains(&answer.topics[0].partitions[0].records.as_ptr()));
 }

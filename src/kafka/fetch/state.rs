@@ -180,6 +180,7 @@ impl Shared {
             entry.topic_id = cached_id.unwrap_or_default();
         } else if cached_id.is_some_and(|id| id != entry.topic_id) {
             state.errand(tp, Errand::Identify, Instant::now());
+            self.routing.notify_one();
             return None;
         }
         let node = entry.replica.filter(|(_, until)| *until > Instant::now()).map_or(leader.node, |(node, _)| node);

@@ -41,6 +41,20 @@ struct Pump {
     partitions: Vec<Partition>,
     bytes: u64,
     batches: u64,
+    /// Age of a batch's newest record when it was read, and when it was acknowledged, ms.
+    read: Vec<i64>,
+    acked: Vec<i64>,
+}
+
+fn age(batch: &RawBatch) -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    now.as_millis() as i64 - batch.header().max_timestamp
+}
+
+fn percentiles(mut ages: Vec<i64>) -> String {
+    ages.sort_unstable();
+    let at = |part: f64| ages.get((ages.len() as f64 * part) as usize).copied().unwrap_or(-1);
+    format!("p50 {} p90 {} p99 {} p99.9 {} ms", at(0.5), at(0.9), at(0.99), at(0.999))
 }
 
 impl Pump {
@@ -86,6 +100,7 @@ impl Pump {
                 p.next = batch.header().next_offset();
                 self.bytes += batch.len() as u64;
                 self.batches += 1;
+                self.read.push(age(&batch));
                 p.waiting.push_back(batch);
             }
         }
@@ -102,7 +117,9 @@ impl Pump {
             match action {
                 Action::Done { tag, records, .. } => {
                     let p = &mut self.partitions[index];
-                    assert_eq!(p.flying.pop_front().expect("there").0, tag);
+                    let (front, batch) = p.flying.pop_front().expect("there");
+                    assert_eq!(front, tag);
+                    self.acked.push(age(&batch));
                     p.copied += i64::from(records);
                 }
                 Action::Send { tag, sequence } => {
@@ -127,21 +144,31 @@ async fn pump_between_real_brokers() {
     let wanted: Vec<_> = tps.iter().map(|tp| (tp.clone(), OffsetSpec::Latest)).collect();
     let ends = admin::list_offsets(&source, &wanted, Isolation::ReadUncommitted).await.expect("listed");
     let identity = admin::init_producer_id(&target, None, Duration::from_secs(60)).await.expect("identity");
+    let live = std::env::var("MK_LIVE_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
     let budget = Budget::new(64 << 20);
     let (fetcher, mut events) = Fetcher::start(source, FetchSettings::new("pump", budget.clone()));
     let (producer, mut acks) = Producer::start(target, ProduceSettings::new("pump"));
     let partitions = tps.into_iter().zip(ends).map(|(tp, (_, end))| Partition {
         tp,
         window: Window::new(0),
-        next: 0,
+        next: if live.is_some() { end.as_ref().expect("an end").offset } else { 0 },
         wanted: false,
         waiting: VecDeque::new(),
         flying: VecDeque::new(),
-        end: end.expect("an end").offset,
+        end: if live.is_some() { i64::MAX } else { end.as_ref().expect("an end").offset },
         copied: 0,
         tags: 0,
     });
-    let mut pump = Pump { fetcher, producer, identity, partitions: partitions.collect(), bytes: 0, batches: 0 };
+    let mut pump = Pump {
+        fetcher,
+        producer,
+        identity,
+        partitions: partitions.collect(),
+        bytes: 0,
+        batches: 0,
+        read: vec![],
+        acked: vec![],
+    };
     let (began, cpu) = (Instant::now(), cpu_seconds());
     for index in 0..pump.partitions.len() {
         pump.go(index);
@@ -154,7 +181,7 @@ async fn pump_between_real_brokers() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(240), work).await.expect("in time");
+    let ended = tokio::time::timeout(live.unwrap_or(Duration::from_secs(240)), work).await;
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let gb = pump.bytes as f64 / 1e9;
     println!(
@@ -163,5 +190,70 @@ async fn pump_between_real_brokers() {
         gb * 1e3 / seconds,
         cpu / gb
     );
-    assert!(pump.partitions.iter().all(|p| p.copied == p.end));
+    println!("read: {}; acknowledged: {}", percentiles(pump.read), percentiles(pump.acked));
+    assert!(live.is_some() || ended.is_ok());
+    assert!(live.is_some() || pump.partitions.iter().all(|p| p.copied >= p.end));
+}
+
+async fn trouble(events: &mut mpsc::Receiver<FetchEvent>, generation: u64) -> Trouble {
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("in time");
+        if let FetchEvent::Trouble { generation: g, kind, .. } = next.expect("running")
+            && g == generation
+            && !matches!(kind, Trouble::Retriable(_) | Trouble::Recovered)
+        {
+            return kind;
+        }
+    }
+}
+
+async fn records(events: &mut mpsc::Receiver<FetchEvent>, generation: u64) -> Chunk {
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("in time");
+        match next.expect("running") {
+            FetchEvent::Chunk(chunk) if chunk.generation == generation && !chunk.records.is_empty() => return chunk,
+            FetchEvent::Chunk(_) => {}
+            FetchEvent::Trouble { generation: g, kind, .. } => assert_ne!(g, generation, "{kind:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a broker with a topic of more than 2 MB: MK_SOURCE, MK_TOPIC"]
+async fn troubles_of_a_real_broker() {
+    let source = cluster("MK_SOURCE");
+    let topic = std::env::var("MK_TOPIC").expect("a topic");
+    let tp = TopicPartition::new(topic.as_str(), 0);
+    let id = source.topics(Some(&[topic])).await.expect("described")[0].id;
+    let budget = Budget::new(8 << 20);
+    let (fetcher, mut events) = Fetcher::start(source, FetchSettings::new("troubles", budget.clone()));
+    let want = |offset, generation| Want { offset, last_epoch: -1, topic_id: None, generation };
+
+    fetcher.want(&TopicPartition::new("no-such-topic", 0), Some(want(0, 1)));
+    fetcher.want(&tp, Some(want(i64::MAX / 2, 2)));
+    let kind = trouble(&mut events, 2).await;
+    assert!(matches!(kind, Trouble::OffsetOutOfRange { log_start: 0, high_watermark: 1.. }), "{kind:?}");
+    assert!(matches!(trouble(&mut events, 1).await, Trouble::UnknownTopic));
+
+    fetcher.want(&tp, Some(Want { topic_id: Some(Uuid::from_u128(7)), ..want(0, 3) }));
+    let kind = trouble(&mut events, 3).await;
+    assert!(matches!(kind, Trouble::Recreated { topic_id } if topic_id == id), "{kind:?}");
+
+    fetcher.want(&tp, Some(Want { topic_id: Some(id), last_epoch: 900, ..want(1, 4) }));
+    let kind = trouble(&mut events, 4).await;
+    assert!(matches!(kind, Trouble::Truncated { .. }), "{kind:?}");
+
+    // One chunk per want; what is held is counted, and comes back.
+    fetcher.want(&tp, Some(Want { topic_id: Some(id), ..want(0, 5) }));
+    let chunk = records(&mut events, 5).await;
+    assert_eq!((chunk.fetch_offset, budget.used()), (0, chunk.records.len()));
+    assert!(tokio::time::timeout(Duration::from_millis(700), records(&mut events, 5)).await.is_err(), "no credit");
+    let next = split(&chunk.records).last().expect("a batch").expect("v2").header().next_offset();
+    fetcher.want(&tp, Some(Want { topic_id: Some(id), ..want(next, 5) }));
+    let second = records(&mut events, 5).await;
+    assert_eq!(second.fetch_offset, next);
+    drop((chunk, second));
+    fetcher.want(&tp, None);
+    assert!(tokio::time::timeout(Duration::from_millis(700), events.recv()).await.is_err(), "forgotten");
+    assert_eq!(budget.used(), 0);
 }

@@ -18,12 +18,12 @@ const FLEXIBLE: i16 = 9;
 
 /// Encodes a request of one batch per partition: `(topic, its partitions with their batches)`. The parts are the body.
 /// `transactional_id` is for batches within a transaction.
-pub fn encode<'a>(
+pub fn encode(
     version: i16,
     transactional_id: Option<&str>,
     acks: i16,
     timeout_ms: i32,
-    topics: &[(&str, Vec<(i32, &'a Sealed)>)],
+    topics: &[(&str, Vec<(i32, &Sealed)>)],
 ) -> Vec<Bytes> {
     let batches: usize = topics.iter().map(|(_, partitions)| partitions.len()).sum();
     let mut parts = Vec::with_capacity(2 * batches + 1);

@@ -209,7 +209,7 @@ proptest! {
     #[test]
     fn a_confirmation_lets_go_exactly_what_waited(world in worlds()) {
         let before = world.plan();
-        let mut confirmed = world.clone();
+        let mut confirmed = world;
         confirmed.policy.confirmed = before.digests(Guard::confirmable);
         let after = confirmed.plan();
         let expected: usize = before.withheld.iter().filter(|(_, guard)| guard.confirmable()).count();

@@ -109,7 +109,7 @@ fn half_of_them_gone_waits_for_a_confirmation_of_exactly_that() {
     assert_eq!(withheld(&plan).len(), 5);
     assert_eq!(plan.withheld[0].1.to_string(), "5 deletions at once, 2 pass without a confirmation (max-deletes)");
 
-    let mut confirmed = world.clone();
+    let mut confirmed = world;
     confirmed.policy.confirmed = plan.digests(Guard::confirmable);
     assert_eq!(words(&confirmed.plan()).len(), 5);
     assert_eq!(confirmed.clone().apply().live.connectors.len(), 5);
@@ -174,7 +174,7 @@ fn a_file_with_a_new_name_and_the_same_content_is_a_rename() {
     ]);
     assert_eq!(words(&said.plan()), ["rename new", "create copy"]);
     let after = said.apply();
-    assert_eq!(after.clone().plan().steps, vec![]);
+    assert_eq!(after.plan().steps, vec![]);
     let plain =
         after.commit([connector("new", &[("topics", "y")]), connector("copy", &[("topics", "x"), (SECRET, "canary")])]);
     assert_eq!(words(&plain.plan()), ["record new"], "removing the hint changes nothing that runs");

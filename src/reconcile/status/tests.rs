@@ -65,6 +65,7 @@ fn status(world: &World, scene: &Scene) -> Status {
         retries: &scene.retries,
         estimates: &BTreeMap::new(),
         problems: &scene.problems,
+        standby: None,
         pass: &Pass::default(),
     })
 }
@@ -210,6 +211,30 @@ fn the_committed_schema_is_the_documents() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/status.schema.json"), &generated).unwrap();
     }
     assert!(generated == SCHEMA, "stale: run the tests with MIRRORKEEPER_BLESS=1, twice, and commit the file");
+}
+
+#[test]
+fn documents_obey_the_schema_and_the_schema_refuses_others() {
+    let validator = jsonschema::validator_for(&status_schema()).unwrap();
+    let mut world = running(Health::Stalled).make(&connector("hand", &[]));
+    let hold = Hold { reason: "r".into(), by: "b".into(), since: at(0), until: None };
+    world.state.holds.insert(HoldScope::Instance, hold);
+    let world = world.edit("a", "topics", "z").break_file(invalid(&path_of("b"), None, diagnostic::NOT_JSON));
+    let retry = Retry { attempts: 3, next: at(2_000), problem: problem("ENGINE-FAILED") };
+    let full = Scene {
+        source: Source { problem: Some(problem("GIT")), ..Source::default() },
+        retries: BTreeMap::from([(name("a"), retry)]),
+        problems: vec![problem("STATE")],
+        ..Scene::default()
+    };
+    for scene in [Scene::default(), full, Scene { no_snapshot: true, blind: true, ..Scene::default() }] {
+        let document = serde_json::to_value(status(&world, &scene)).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+    let mut wrong = serde_json::to_value(status(&world, &Scene::default())).unwrap();
+    wrong["state"] = "Fine".into();
+    assert!(!validator.is_valid(&wrong));
 }
 
 fn scenes() -> impl Strategy<Value = (World, Scene)> {

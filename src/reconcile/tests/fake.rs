@@ -173,8 +173,8 @@ impl Engine for FakeEngine {
 /// A state that can be told to fail.
 #[derive(Default)]
 pub(super) struct Store {
-    pub(super) memory: MemoryStore,
-    pub(super) broken: Mutex<Option<StateError>>,
+    memory: Mutex<MemoryStore>,
+    broken: Mutex<Option<StateError>>,
 }
 
 impl Store {
@@ -182,20 +182,30 @@ impl Store {
         *self.broken.lock().unwrap() = error;
     }
 
+    /// How many records were ever written.
+    pub(super) fn writes(&self) -> usize {
+        self.memory.lock().unwrap().writes()
+    }
+
+    pub(super) fn read(&self) -> Result<State, StateError> {
+        self.memory.lock().unwrap().state()
+    }
+
     fn check(&self) -> Result<(), StateError> {
         self.broken.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }
 
-impl StateStore for Store {
-    async fn load(&self) -> Result<State, StateError> {
+impl StateStore for Arc<Store> {
+    async fn load(&mut self) -> Result<State, StateError> {
         self.check()?;
-        self.memory.load().await
+        self.read()
     }
 
-    async fn write(&self, records: Vec<Record>) -> Result<(), StateError> {
+    async fn write(&mut self, records: Vec<Record>) -> Result<(), StateError> {
         self.check()?;
-        self.memory.write(records).await
+        self.memory.lock().unwrap().append(&records);
+        Ok(())
     }
 }
 
