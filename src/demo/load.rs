@@ -186,10 +186,10 @@ fn made(number: u64) -> Made {
         _ => Some(format!("{{\"order\":{number},\"note\":\"{filler}\"}}").into_bytes()),
     };
     let mut headers = Vec::new();
-    if matches!(number % 11, 0 | 1) || number % 3 == 0 {
+    if matches!(number % 11, 0 | 1) || number.is_multiple_of(3) {
         headers.push(("number", Some(text)));
     }
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         // repeated keys, a null value, an empty value, bytes that are no text
         headers.push(("trace", Some(b"first".to_vec())));
         headers.push(("absent", None));
@@ -197,7 +197,7 @@ fn made(number: u64) -> Made {
         headers.push(("trace", Some(vec![0xfe, 0xff])));
     }
     let hour = i64::try_from(number % 3_600_000).unwrap_or(0);
-    let timestamp = (number % 13 == 0).then(|| now_ms() - hour);
+    let timestamp = number.is_multiple_of(13).then(|| now_ms() - hour);
     Made { key, value, headers, timestamp }
 }
 
