@@ -103,6 +103,11 @@ impl Daemon {
         format!("http://127.0.0.1:{}", self.options.port)
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What it has logged, since the first start in this place.
     pub(crate) fn log(&self) -> String {
         self.process.log()
