@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -52,16 +52,8 @@ impl Loop {
         };
         let program = std::env::current_exe().expect("the system knows what it runs");
         let partitions = self.partitions.to_string();
-        let args = [
-            CHILD,
-            name,
-            &self.source,
-            &self.target,
-            &self.source_topic,
-            &self.target_topic,
-            &partitions,
-            &self.codec,
-        ];
+        let args =
+            [CHILD, name, &self.source, &self.target, &self.source_topic, &self.target_topic, &partitions, &self.codec];
         Watched::spawn(name, program, args, &[], log)
     }
 }

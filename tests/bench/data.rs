@@ -60,7 +60,11 @@ fn value(random: &mut StdRng, bytes: usize) -> Vec<u8> {
         let (field, event) = (FIELDS.choose(random), EVENTS.choose(random));
         let part = match random.random_range(0..4) {
             0 => format!(r#""{}_id":"{:016x}","#, field.expect("not empty"), random.random::<u64>()),
-            1 => format!(r#""{}_at":{},"#, event.expect("not empty"), random.random_range(1_700_000_000_000_u64..1_800_000_000_000)),
+            1 => format!(
+                r#""{}_at":{},"#,
+                event.expect("not empty"),
+                random.random_range(1_700_000_000_000_u64..1_800_000_000_000)
+            ),
             2 => format!(r#""region":"{}","#, PLACES.choose(random).expect("not empty")),
             _ => format!(r#""amount":{}.{:02},"#, random.random_range(1..2000), random.random_range(0..100)),
         };
@@ -136,7 +140,7 @@ pub(crate) fn fill_and_compact(cluster: &Cluster, topic: &str, scenario: &Scenar
         let partition = (number % PARTITIONS as u64) as i32;
         let round = number / PARTITIONS as u64;
         // A few hundred keys share the odd rounds, each even round has its own.
-        let key = if round % 2 == 0 { key(round) } else { key(90_000_000 + round % 500) };
+        let key = if round.is_multiple_of(2) { key(round) } else { key(90_000_000 + round % 500) };
         send(&producer, topic, partition, &key, values.of(round));
     }
     producer.flush(PATIENCE).expect("all records are acknowledged");

@@ -58,7 +58,7 @@ fn connect(address: &str) -> Result<TcpStream, String> {
     Ok(stream)
 }
 
-/// Fetches each partition from offset 0 on; the next request goes out before the answer is looked at further.
+/// Fetches each partition from offset 0 on, one request after another, an answer ahead of [`target`].
 fn source(job: &Loop, fetched: &SyncSender<Fetched>) -> Result<(), String> {
     let mut stream = connect(&job.source)?;
     let mut offsets = vec![0_i64; job.partitions];
@@ -109,12 +109,7 @@ fn source(job: &Loop, fetched: &SyncSender<Fetched>) -> Result<(), String> {
 }
 
 /// Stamps and produces: a request holds the next batch of each partition.
-fn target(
-    job: &Loop,
-    mut stream: TcpStream,
-    fetched: &Receiver<Fetched>,
-    sent: &SyncSender<()>,
-) -> Result<(), String> {
+fn target(job: &Loop, mut stream: TcpStream, fetched: &Receiver<Fetched>, sent: &SyncSender<()>) -> Result<(), String> {
     let request_id = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
     let identity = raw::call(&job.target, 4, &request_id)?;
     let (producer_id, epoch) = (identity.producer_id.0, identity.producer_epoch);

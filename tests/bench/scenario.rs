@@ -36,7 +36,7 @@ pub(crate) enum Batches {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A full topic is copied.
-    Copy,
+    Near,
     /// A topic whose cleaner has removed every other record is copied.
     Compacted,
     /// A full topic is copied to a target behind a round trip of 40 ms.
@@ -63,7 +63,7 @@ pub(crate) struct Scenario {
 }
 
 use Batches::{Filled, Kib16, Single};
-use Kind::{Compacted, Copy, Far, Paced, Start};
+use Kind::{Compacted, Far, Near, Paced, Start};
 use System::{Floor, Librdkafka, Mirrorkeeper, Mm2, Mm2Tuned};
 
 const PASSED: &[System] = &[Floor, Mirrorkeeper, Mm2];
@@ -83,14 +83,14 @@ const fn paced(name: &'static str, value_bytes: usize, codec: &'static str, usua
 
 /// All scenarios, in the order of the report.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario("1k-none", Copy, 1000, "none"),
-    scenario("1k-lz4", Copy, 1000, "lz4"),
-    scenario("1k-zstd", Copy, 1000, "zstd"),
-    scenario("100b-none", Copy, 100, "none"),
-    scenario("100b-lz4", Copy, 100, "lz4"),
-    scenario("100b-zstd", Copy, 100, "zstd"),
-    Scenario { batches: Kib16, volume: 400, systems: SMALL, ..scenario("16k-batches", Copy, 1000, "lz4") },
-    Scenario { batches: Single, volume: 60, systems: SMALL, ..scenario("one-record-batches", Copy, 1000, "none") },
+    scenario("1k-none", Near, 1000, "none"),
+    scenario("1k-lz4", Near, 1000, "lz4"),
+    scenario("1k-zstd", Near, 1000, "zstd"),
+    scenario("100b-none", Near, 100, "none"),
+    scenario("100b-lz4", Near, 100, "lz4"),
+    scenario("100b-zstd", Near, 100, "zstd"),
+    Scenario { batches: Kib16, volume: 400, systems: SMALL, ..scenario("16k-batches", Near, 1000, "lz4") },
+    Scenario { batches: Single, volume: 60, systems: SMALL, ..scenario("one-record-batches", Near, 1000, "none") },
     Scenario { volume: 400, systems: REBUILT, ..scenario("compacted", Compacted, 1000, "lz4") },
     Scenario { volume: 600, systems: WIDE, ..scenario("far-1k-lz4", Far, 1000, "lz4") },
     Scenario { batches: Kib16, volume: 200, systems: SMALL, ..scenario("far-16k-batches", Far, 1000, "lz4") },
