@@ -110,7 +110,10 @@ fn modules_use_only_what_the_table_allows() {
     let mut broken = Vec::new();
     for (path, text) in sources().iter().filter(|(path, _)| !is_test(path)) {
         let module = module(path);
-        let rule = rules.iter().filter(|(name, _)| module == **name || module.starts_with(&format!("{name}::"))).max_by_key(|(name, _)| name.len());
+        let rule = rules
+            .iter()
+            .filter(|(name, _)| module == **name || module.starts_with(&format!("{name}::")))
+            .max_by_key(|(name, _)| name.len());
         let Some((owner, allowed)) = rule else { continue };
         let own = owner.split("::").next().unwrap_or(owner);
         for line in code_lines(text) {
@@ -133,7 +136,9 @@ fn foreign_libraries_have_one_home() {
         let home = module.split("::").next().unwrap_or_default();
         for (library, homes) in HOMES {
             let used = code_lines(text).any(|line| {
-                line.contains(&format!("use {library}::")) || line.contains(&format!(" {library}::")) || line.contains(&format!("({library}::"))
+                line.contains(&format!("use {library}::"))
+                    || line.contains(&format!(" {library}::"))
+                    || line.contains(&format!("({library}::"))
             });
             if used && !homes.contains(&home) {
                 broken.push(format!("{} uses {library}, whose home is {}", path.display(), homes.join(" and ")));
@@ -150,7 +155,9 @@ fn the_pure_core_is_pure() {
         if !PURE.iter().any(|pure| path.starts_with(pure)) {
             continue;
         }
-        for word in ["tokio", "async fn", ".await", "SystemTime", "Instant::now", "Timestamp::now", "std::net", "std::fs"] {
+        for word in
+            ["tokio", "async fn", ".await", "SystemTime", "Instant::now", "Timestamp::now", "std::net", "std::fs"]
+        {
             if code_lines(text).any(|line| line.contains(word)) {
                 broken.push(format!("{} is pure and has {word}", path.display()));
             }
