@@ -322,14 +322,24 @@ impl Session {
             target: &target,
             progress: &progress,
             identity,
-            rules: Rules { on_recreated: self.config.on_recreated, reset },
+            rules: Rules {
+                on_recreated: self.config.on_recreated,
+                on_truncated: self.config.on_truncated,
+                on_purged: self.config.on_purged,
+                reset,
+            },
         };
         let begun = begin::begin(&context, wanted).await.map_err(|e| trouble("positions", &e))?;
         self.shared.problem("positions", None);
         let mut assignments = Vec::new();
         for begun in begun {
             match begun {
-                Begun::Ready { wanted, start, target_next, note } => {
+                Begun::Ready { wanted, start, target_next, lost, note } => {
+                    if lost > 0
+                        && let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source)
+                    {
+                        cell.update(|view| view.lost += lost);
+                    }
                     if let Some(note) = note {
                         tracing::warn!(connector = %self.config.name, "{note}");
                         self.shared.state().notes.push(note);
