@@ -27,6 +27,12 @@ use crate::kafka::sequence::{self, Reply, Verdict, Window};
 /// Bytes that stay accounted for while anything of a chunk is held; dropping the last clone gives them back.
 pub type Held = Arc<dyn Send + Sync>;
 
+/// The generation of the partition that gave out `tag`.
+#[must_use]
+pub const fn generation_of(tag: u64) -> u64 {
+    tag >> 32
+}
+
 /// How much may wait, not yet sent, before the partition is no longer fetched.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
 

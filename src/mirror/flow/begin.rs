@@ -37,7 +37,8 @@ pub(super) struct Context<'a> {
     pub(super) source: &'a Cluster,
     pub(super) target: &'a Cluster,
     pub(super) progress: &'a Arc<Progress>,
-    pub(super) identity: ProducerIdentity,
+    /// By rank.
+    pub(super) identities: &'a [ProducerIdentity],
     pub(super) rules: Rules,
 }
 
@@ -219,9 +220,10 @@ impl Context<'_> {
     }
 
     fn ready(&self, wanted: Wanted, facts: &Facts, beginning: Beginning, note: Option<String>) -> Begun {
-        let sequence = start::next_sequence(facts.position.as_ref(), beginning.skip, self.identity);
+        let identity = self.identities.get(wanted.rank).copied().unwrap_or(ProducerIdentity::NONE);
+        let sequence = start::next_sequence(facts.position.as_ref(), beginning.skip, identity);
         let Beginning { next, skip, epoch, target, lost } = beginning;
-        let start = Start { next, skip, epoch, identity: self.identity, sequence };
+        let start = Start { next, skip, epoch, identity, sequence };
         Begun::Ready { wanted, start, target_next: target, lost, note }
     }
 

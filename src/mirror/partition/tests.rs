@@ -179,8 +179,8 @@ impl Sim {
     fn begin(&mut self) {
         loop {
             let known = self.stored.as_ref().and_then(|p| p.beside.as_ref()).map(|b| b.producer);
-            if self.chance(10) {
-                // Expired (`producer.id.expiration.ms`).
+            if self.chance(10) && self.late.is_empty() && self.wire.is_empty() {
+                // Expired (`producer.id.expiration.ms`), long after whatever was on its way.
                 self.target.producers.clear();
             }
             let silent = self.chance(20);
