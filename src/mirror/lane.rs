@@ -72,6 +72,10 @@ pub struct Assignment {
     pub policy: Arc<ShapePolicy>,
     /// What to do when records were purged before they were copied.
     pub on_purged: Policy,
+    /// `mirrorkeeper.on.truncated`.
+    pub on_truncated: Policy,
+    /// `mirrorkeeper.on.recreated`.
+    pub on_recreated: Policy,
     /// Whether a target that has less than it acknowledged is written on (`mirrorkeeper.on.recreated`, `on.truncated`).
     pub go_on_after_loss: bool,
 }
@@ -423,7 +427,16 @@ impl Run {
                     }),
                     stops::Fetched::Recovered => slot.assignment.cell.update(|view| view.source_trouble = None),
                     stops::Fetched::Purged { log_start } => self.purged(&tp, log_start),
-                    stops::Fetched::Stop(stop) => self.step(&tp, Event::Stop(stop)),
+                    stops::Fetched::Stop(mut stop) => {
+                        let (truncated, recreated) = (slot.assignment.on_truncated, slot.assignment.on_recreated);
+                        // Where the policy is to go on the next start does so.
+                        if (stop.state == "source-truncated" && truncated == Policy::Continue)
+                            || (stop.state == "source-recreated" && recreated == Policy::Continue)
+                        {
+                            stop.remedy = Remedy::Reread;
+                        }
+                        self.step(&tp, Event::Stop(stop));
+                    }
                 }
             }
         }
