@@ -44,6 +44,9 @@ const DESTINATION_WITHIN: Duration = Duration::from_secs(5);
 /// Not for ever, so that deadlines can be computed: longer than any process lives.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// A new remote topic is known to all brokers within moments.
+const AWAITED: Duration = Duration::from_millis(500);
+
 /// Partitions begun in one go: bounds the size of requests and of the identity records written at once.
 const BEGIN_AT_ONCE: usize = 200;
 
@@ -184,6 +187,12 @@ impl Session {
         self.config.refresh_topics.unwrap_or(NEVER)
     }
 
+    /// When topics are looked for again: soon, while a remote partition is awaited.
+    fn refresh_after(&self, discovered: &Discovered) -> Duration {
+        let every = self.refresh_every();
+        if discovered.pending.is_empty() { every } else { every.min(AWAITED) }
+    }
+
     /// When something is due next.
     fn next_round(&self) -> Duration {
         let now = Instant::now();
@@ -191,7 +200,7 @@ impl Session {
         let refresh = self
             .discovered
             .as_ref()
-            .map_or(Duration::ZERO, |d| (d.at + self.refresh_every()).saturating_duration_since(now));
+            .map_or(Duration::ZERO, |d| (d.at + self.refresh_after(d)).saturating_duration_since(now));
         let restart = self.fenced.then(|| self.restart_at.saturating_duration_since(now));
         let rediscover = self.rediscover.then_some(REDISCOVER_AFTER);
         again
@@ -212,8 +221,8 @@ impl Session {
             self.restart().await;
         }
         self.connect().await?;
-        let age = self.discovered.as_ref().map(|d| d.at.elapsed());
-        let due = age.is_none_or(|age| age >= self.refresh_every() || (self.rediscover && age >= REDISCOVER_AFTER));
+        let age = self.discovered.as_ref().map(|d| (d.at.elapsed(), self.refresh_after(d)));
+        let due = age.is_none_or(|(age, after)| age >= after || (self.rediscover && age >= REDISCOVER_AFTER));
         if due {
             self.refresh().await?;
         }
@@ -325,19 +334,21 @@ impl Session {
         for w in wanted.values_mut() {
             w.rank = self.rank(&w.target.topic, &w.source.topic);
         }
+        let pending: BTreeMap<_, _> = discovered.pending.iter().cloned().collect();
         let gone: Vec<_> = self.known.keys().filter(|tp| !wanted.contains_key(tp)).cloned().collect();
         if !gone.is_empty() {
             self.release(&gone, true).await;
-            let mut state = self.shared.state();
             for tp in &gone {
-                state.partitions.remove(tp);
                 self.again.remove(tp);
             }
         }
         {
+            // What waits for its remote partition is shown too, or nothing to copy would look like all copied (law 4).
             let mut state = self.shared.state();
-            for (tp, w) in &wanted {
-                state.partitions.entry(tp.clone()).or_insert_with(|| (w.target.topic.clone(), Arc::default()));
+            state.partitions.retain(|tp, _| wanted.contains_key(tp) || pending.contains_key(tp));
+            let remotes = wanted.iter().map(|(tp, w)| (tp, &w.target.topic)).chain(&pending);
+            for (tp, remote) in remotes {
+                state.partitions.entry(tp.clone()).or_insert_with(|| (remote.clone(), Arc::default()));
             }
         }
         self.known = wanted;

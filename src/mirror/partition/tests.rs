@@ -205,7 +205,7 @@ impl Sim {
                     let position = self.stored.as_ref().expect("a position says from where");
                     let writer = position.beside.as_ref().map(|b| (b.producer, b.producer_epoch));
                     let tail = &self.target.log[from as usize..];
-                    let last = tail.iter().filter(|(_, id, epoch, _)| writer == Some((*id, *epoch))).next_back();
+                    let last = tail.iter().rfind(|(_, id, epoch, _)| writer == Some((*id, *epoch)));
                     start::scanned(position, last.map(|(.., sequence)| *sequence))
                 }
                 Decision::Match { from, next } if self.knobs.plain => {
