@@ -77,6 +77,10 @@ pub struct Assignment {
     pub policy: Arc<ShapePolicy>,
     /// What to do when records were purged before they were copied.
     pub on_purged: Policy,
+    /// `mirrorkeeper.on.truncated`.
+    pub on_truncated: Policy,
+    /// `mirrorkeeper.on.recreated`.
+    pub on_recreated: Policy,
     /// Whether a target that has less than it acknowledged is written on (`mirrorkeeper.on.recreated`, `on.truncated`).
     pub go_on_after_loss: bool,
 }

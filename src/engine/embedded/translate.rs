@@ -55,11 +55,13 @@ pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -
     let views = snapshot.report.partitions.values().map(|p| &p.view);
     let lags: Option<Vec<u64>> = views.clone().map(crate::mirror::cells::View::lag).collect();
     let ages: Option<Vec<u64>> = views.clone().map(|view| view.oldest_uncopied_ms(now_ms)).collect();
+    let looked = !partitions.is_empty() || snapshot.report.health != flow::Health::Starting;
     FlowReport {
         health: health(snapshot.report.health),
         problems: snapshot.report.problems.iter().map(problem).collect(),
-        lag_records: lags.map(|lags| lags.iter().sum()),
-        oldest_uncopied_ms: ages.map(|ages| ages.into_iter().max().unwrap_or(0)),
+        // Without a partition there is no lag only once topics were looked for.
+        lag_records: lags.filter(|_| looked).map(|lags| lags.iter().sum()),
+        oldest_uncopied_ms: ages.filter(|_| looked).map(|ages| ages.into_iter().max().unwrap_or(0)),
         last_acknowledged: snapshot.last_ack_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
         bytes_per_second: snapshot.bytes_per_second,
         records_total: snapshot.totals.0,

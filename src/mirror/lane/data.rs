@@ -19,7 +19,16 @@ impl Run {
                     }),
                     stops::Fetched::Recovered => slot.assignment.cell.update(|view| view.source_trouble = None),
                     stops::Fetched::Purged { log_start } => self.purged(&tp, log_start),
-                    stops::Fetched::Stop(stop) => self.step(&tp, Event::Stop(stop)),
+                    stops::Fetched::Stop(mut stop) => {
+                        let (truncated, recreated) = (slot.assignment.on_truncated, slot.assignment.on_recreated);
+                        // Where the policy is to go on the next start does so.
+                        if (stop.state == "source-truncated" && truncated == Policy::Continue)
+                            || (stop.state == "source-recreated" && recreated == Policy::Continue)
+                        {
+                            stop.remedy = Remedy::Reread;
+                        }
+                        self.step(&tp, Event::Stop(stop));
+                    }
                 }
             }
         }

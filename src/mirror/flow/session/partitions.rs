@@ -46,6 +46,8 @@ impl Session {
                 on_recreated: self.config.on_recreated,
                 on_truncated: self.config.on_truncated,
                 on_purged: self.config.on_purged,
+                on_truncated: self.config.on_truncated,
+                on_recreated: self.config.on_recreated,
                 reset,
             },
         };
