@@ -30,9 +30,9 @@ const TABLE: &[(&str, &[&str])] = &[
 
 /// Foreign libraries with one home.
 const HOMES: &[(&str, &[&str])] = &[
-    ("git2", &["git"]),
+    ("git2", &["git", "demo"]),
     ("notify", &["git"]),
-    ("rustls", &["kafka", "cli", "main", "git"]),
+    ("rustls", &["kafka", "cli", "main", "git", "demo"]),
     ("kafka_protocol", &["kafka", "devbroker"]),
     ("axum", &["api"]),
     ("reqwest", &["cli", "demo"]),

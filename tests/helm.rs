@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::process::{Command, Output};
 
+use mirrorkeeper::settings::{Partial, Settings, setting};
+
 /// What a release needs, beside a MirrorMaker chart's values.
 const OURS: [&str; 3] = [
     "repo=https://git.example.com/team/mirrors.git",
@@ -83,6 +85,38 @@ fn value<'a>(manifests: &'a str, key: &str) -> &'a str {
     let value = found.next().unwrap_or_else(|| panic!("no {key} in:\n{manifests}"));
     assert_eq!(found.next(), None, "{key} is there twice");
     value.trim()
+}
+
+/// The settings file in the ConfigMap.
+fn settings_file(manifests: &str) -> String {
+    let lines = manifests.lines().skip_while(|line| *line != "  settings.toml: |").skip(1);
+    let lines = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
+    lines.map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect()
+}
+
+#[test]
+fn the_daemon_reads_the_settings_that_the_chart_writes() {
+    for (values, sets) in [("minimal", Vec::new()), ("everything", Vec::new()), ("mirror-maker", mirror_maker())] {
+        let Some(text) = rendered("mirrors", values, &sets) else { return };
+        let file = settings_file(&text);
+        let loaded = Settings::load(Partial::default(), std::iter::empty(), Some(("settings.toml", &file)));
+        let settings = loaded.unwrap_or_else(|problems| panic!("{values}: {problems:?}\n{file}"));
+        assert_eq!(settings.listen, "0.0.0.0:8083", "{values}");
+        if values == "everything" {
+            assert_eq!(settings.sources, ["cfn-prod", "legacy.1"]);
+            assert_eq!(settings.client.get("security.protocol").map(String::as_str), Some("SASL_SSL"));
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_values_knows_only_settings_of_the_daemon() {
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../helm/values.schema.json")).expect("the schema is JSON");
+    let names = schema["properties"]["settings"]["properties"].as_object().expect("an object");
+    for name in names.keys() {
+        assert!(setting(name).is_some(), "{name}");
+    }
 }
 
 #[test]

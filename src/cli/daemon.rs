@@ -1,7 +1,8 @@
 //! The daemon, asked over HTTP.
 
+use std::ffi::OsString;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
@@ -29,11 +30,11 @@ pub(super) struct DaemonArgs {
     #[arg(long, value_name = "URL", env = "MIRRORKEEPER_URL", hide_env_values = true)]
     url: Option<String>,
     /// File with the token for write requests
-    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_TOKEN_FILE", value_parser = clap::value_parser!(OsString))]
+    token_file: Option<OsString>,
     /// The daemon's settings file, to learn where it listens
-    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CONFIG")]
-    config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CONFIG", value_parser = clap::value_parser!(OsString))]
+    config: Option<OsString>,
 }
 
 /// A client of one daemon.
@@ -72,7 +73,12 @@ impl Daemon {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| Failure::chain(Exit::Failed, &error))?;
-        let token = args.token_file.as_deref().map(token).transpose()?;
+        let token = args
+            .token_file
+            .as_deref()
+            .filter(|path| !path.is_empty())
+            .map(|path| token(Path::new(path)))
+            .transpose()?;
         Ok(Self { client, base, shown, token })
     }
 
@@ -181,10 +187,10 @@ impl Daemon {
 }
 
 fn base(args: &DaemonArgs) -> Result<Url, Failure> {
-    let text = match &args.url {
+    let text = match args.url.as_ref().filter(|url| !url.trim().is_empty()) {
         Some(url) => url.trim().to_owned(),
         None => {
-            let file = args.config.as_deref().map(settings_file).transpose()?;
+            let file = settings_file(args.config.as_deref())?;
             let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
             settings::default_url(&variables(), file).map_err(|problems| mistakes(&problems))?
         }

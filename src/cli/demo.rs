@@ -1,8 +1,9 @@
-//! `demo`: the whole story in one process, without Kafka and without Git.
+//! `demo`: the whole story, without Kafka and without Git.
 
-use std::process::ExitCode;
+use std::io::IsTerminal;
 
-use super::exit::{Exit, Failure};
+use super::exit::{Ended, Exit, Failure};
+use super::printer::Printer;
 use crate::demo::DemoOptions;
 
 /// What the demo may be told.
@@ -13,12 +14,19 @@ pub(super) struct DemoArgs {
     keep: bool,
 }
 
-pub(super) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Ended {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("threads can't be started: {error}")))?;
+    let options = DemoOptions {
+        keep: args.keep,
+        json: printer.json(),
+        terminal: std::io::stderr().is_terminal(),
+        color: printer.color,
+    };
     runtime
-        .block_on(Box::pin(crate::demo::run(DemoOptions { keep: args.keep })))
+        .block_on(Box::pin(crate::demo::run(options, &mut std::io::stdout())))
+        .map(|_| Exit::Fine)
         .map_err(|error| Failure::chain(Exit::Failed, &error))
 }

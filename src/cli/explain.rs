@@ -132,7 +132,7 @@ fn list(printer: &Printer) -> Ended {
 /// A connector file: what it says and what holds where it says nothing.
 fn file(path: &Path, printer: &Printer) -> Ended {
     let tree = Tree::read(path, "connectors")?;
-    for (_, loaded) in tree.load(false) {
+    for loaded in tree.load(false) {
         let Some(connector) = loaded.connectors.values().find(|found| tree.is_wanted(&found.path)) else { continue };
         let settings = effective(&connector.config);
         let state = match connector.state {

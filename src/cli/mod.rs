@@ -30,6 +30,7 @@ mod tree;
 mod validate;
 mod words;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -134,7 +135,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, printer: &Printer) -> Result<ExitCode, Failure> {
     let ended: Ended = match command {
-        Command::Demo(args) => return demo::run(&args),
+        Command::Demo(args) => demo::run(&args, printer),
         Command::Run(args) => run::run(*args, printer),
         Command::Validate(args) => validate::run(&args, printer),
         Command::Explain(args) => explain::run(&args, printer),
@@ -169,9 +170,10 @@ fn variables() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// A settings file's path and text.
-fn settings_file(path: &Path) -> Result<(String, String), Failure> {
+/// A settings file's path and text. An empty path is none: charts and compose files can't leave a variable out.
+fn settings_file(path: Option<&OsStr>) -> Result<Option<(String, String)>, Failure> {
     use std::io::Read as _;
+    let Some(path) = path.filter(|path| !path.is_empty()).map(Path::new) else { return Ok(None) };
     let shown = path.display().to_string();
     let unreadable = |why: String| Failure::new(Exit::Usage, format!("settings file {shown} can't be read: {why}"));
     let mut text = String::new();
@@ -180,5 +182,5 @@ fn settings_file(path: &Path) -> Result<(String, String), Failure> {
     if text.len() as u64 > MAX_SETTINGS {
         return Err(unreadable("it has more than 1 MiB".to_owned()));
     }
-    Ok((shown, text))
+    Ok(Some((shown, text)))
 }

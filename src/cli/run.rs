@@ -1,6 +1,6 @@
 //! `run`: the daemon.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use super::exit::{Ended, Exit, Failure};
 use super::flags::SettingFlags;
@@ -13,8 +13,8 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     /// Settings file (TOML)
-    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CONFIG")]
-    config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CONFIG", value_parser = clap::value_parser!(OsString))]
+    config: Option<OsString>,
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -39,7 +39,7 @@ pub(super) fn run(args: RunArgs, printer: &Printer) -> Ended {
 }
 
 fn load(args: RunArgs) -> Result<Settings, Failure> {
-    let file = args.config.as_deref().map(settings_file).transpose()?;
+    let file = settings_file(args.config.as_deref())?;
     let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
     Settings::load(args.settings.0, super::variables().into_iter(), file).map_err(|problems| mistakes(&problems))
 }

@@ -302,7 +302,24 @@ mod tests {
     #[test]
     fn the_worst_comes_first_and_problems_are_told_in_full() {
         let printer = Printer::new(Output::Text, Color::Never);
-        insta::assert_snapshot!(whole(&printer, &sample()), @"");
+        insta::assert_snapshot!(whole(&printer, &sample()), @r"
+        staging/stg-ue2 Failed: 1 of 2 connectors has failed
+          source https://git.example/x.git at 0123456789ab, applied
+
+        NAME    SYNC    HEALTH      LAG    AGE      RATE  MESSAGE
+        orders  InSync  Failed   120455  4m 5s         -  the source cluster kafka.example:9093 refuses our credentia…
+        events  InSync  Healthy       0     0s  1.2 MB/s
+
+        orders
+          [KAFKA-AUTH] the source cluster kafka.example:9093 refuses our credentials: SASL authentication failed
+            hint: look at source.cluster.sasl.jaas.config
+          failed 3 times, tried again at 2026-01-01T00:01:00Z
+
+        held
+          connector/events by me until resumed: INC-1�[2J
+
+        nobody's, left alone: by-hand
+        ");
     }
 
     #[test]

@@ -22,10 +22,12 @@ const LEVELS: usize = 3;
 /// A tree of connector files.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// Its files; paths begin at the tree.
+    /// Its files; paths begin with `base`, so that every message names them alike.
     files: Vec<SourceFile>,
-    /// How the tree is written in front of a path: with `/` at its end, or empty.
-    prefix: String,
+    /// Where the tree lies, seen from the current folder where it is below it; without slashes around it.
+    base: String,
+    /// `base` is an absolute path that has lost its slash: a scope's root is relative.
+    absolute: bool,
     /// What was asked for, as the beginning of paths; empty for everything.
     wanted: String,
 }
@@ -40,50 +42,52 @@ impl Tree {
         };
         let asked = path.canonicalize().map_err(|error| unreadable(path, &error))?;
         let top = top(&asked, root).map_err(|error| unreadable(path, &error))?;
+        let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+        let (base, absolute) = match top.strip_prefix(&here) {
+            Ok(below) => (slashed(below), false),
+            Err(_) => (slashed(&top), true),
+        };
+        let base = base.trim_matches('/').to_owned();
+        let below = if base.is_empty() { String::new() } else { format!("{base}/") };
         let mut files = Vec::new();
-        if asked.is_file() && !asked.starts_with(&top) {
-            return Err(Failure::new(Exit::Usage, format!("{} lies outside its own tree", path.display())));
-        }
-        walk(&top, "", 0, &mut files).map_err(|(at, error)| unreadable(&at, &error))?;
+        walk(&top, &below, 0, &mut files).map_err(|(at, error)| unreadable(&at, &error))?;
         if files.len() > MAX_FILES {
             let message = format!("{} holds more than {MAX_FILES} JSON files", top.display());
             return Err(Failure::new(Exit::Usage, message).hint("name the folder of connector files"));
         }
-        let wanted = asked.strip_prefix(&top).map(slashed).unwrap_or_default();
-        let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
-        let prefix = match top.strip_prefix(&here).map(slashed) {
-            Ok(below) if below.is_empty() => String::new(),
-            Ok(below) => format!("{below}/"),
-            Err(_) => format!("{}/", slashed(&top).trim_end_matches('/')),
+        let wanted = match asked.strip_prefix(&top).map(slashed) {
+            Ok(rest) if !rest.is_empty() => format!("{below}{rest}"),
+            // All of the tree, or a repository around it.
+            _ => String::new(),
         };
-        Ok(Self { files, prefix, wanted })
+        Ok(Self { files, base, absolute, wanted })
     }
 
     /// The connector files that were asked for.
     pub(super) fn connectors(&self) -> impl Iterator<Item = &SourceFile> {
-        self.files.iter().filter(|file| self.is_wanted(&file.path) && file.path.split('/').count() == LEVELS + 1)
+        let is_connector = |file: &&SourceFile| self.levels(&file.path).len() == LEVELS + 1;
+        self.files.iter().filter(|file| self.is_wanted(&file.path)).filter(is_connector)
     }
 
     /// Loads every environment and destination in turn.
-    pub(super) fn load(&self, strict: bool) -> impl Iterator<Item = (Scope, Loaded)> {
+    pub(super) fn load(&self, strict: bool) -> impl Iterator<Item = Loaded> {
         self.scopes().into_iter().map(move |(environment, destination)| {
-            let scope = Scope { root: String::new(), environment, destination, sources: Vec::new() };
-            let loaded = load(&scope, &self.files, &LoadOptions { strict });
-            (scope, loaded)
+            let scope = Scope { root: self.base.clone(), environment, destination, sources: Vec::new() };
+            load(&scope, &self.files, &LoadOptions { strict })
         })
     }
 
     /// Every finding about what was asked for, once, in order; paths as a person would write them here.
     pub(super) fn findings(&self, strict: bool) -> Vec<Diagnostic> {
         let mut found: Vec<Diagnostic> = Vec::new();
-        for (_, loaded) in self.load(strict) {
+        for loaded in self.load(strict) {
             found.extend(loaded.diagnostics().into_iter().filter(|f| self.is_wanted(&f.path)));
         }
         found.sort_by(|a, b| (&a.path, a.line, a.column, a.code).cmp(&(&b.path, b.line, b.column, b.code)));
         // A misplaced file concerns several destinations.
         found.dedup();
         for finding in &mut found {
-            finding.path = format!("{}{}", self.prefix, finding.path);
+            finding.path = self.shown(&finding.path);
         }
         found
     }
@@ -96,7 +100,7 @@ impl Tree {
 
     /// A path as a person would write it here.
     pub(super) fn shown(&self, path: &str) -> String {
-        format!("{}{path}", self.prefix)
+        if self.absolute { format!("/{path}") } else { path.to_owned() }
     }
 
     pub(super) fn is_wanted(&self, path: &str) -> bool {
@@ -104,11 +108,16 @@ impl Tree {
         self.wanted.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// The levels of a path below the tree's beginning.
+    fn levels<'a>(&self, path: &'a str) -> Vec<&'a str> {
+        path.strip_prefix(&self.base).unwrap_or(path).trim_start_matches('/').split('/').collect()
+    }
+
     /// Every environment and destination that some file lies below.
     fn scopes(&self) -> BTreeSet<(String, String)> {
         let of = |file: &SourceFile| {
-            let folders: Vec<&str> = file.path.split('/').collect();
-            let folder = |level: usize| (level + 1 < folders.len()).then(|| folders[level].to_owned());
+            let levels = self.levels(&file.path);
+            let folder = |level: usize| (level + 1 < levels.len()).then(|| levels[level].to_owned());
             // A file that lies too high is told by any scope of its environment; a name that no folder has stands in.
             (folder(0).unwrap_or_default(), folder(1).unwrap_or_default())
         };

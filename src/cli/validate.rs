@@ -15,11 +15,10 @@ pub(super) struct ValidateArgs {
     #[arg(default_value = ".")]
     path: PathBuf,
     /// Unknown keys are errors
-    #[arg(long, env = "MIRRORKEEPER_STRICT", value_parser = clap::builder::BoolishValueParser::new(),
-          num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
+    #[arg(long)]
     strict: bool,
     /// How the folder of connector files is called
-    #[arg(long, default_value = "connectors", value_name = "FOLDER", env = "MIRRORKEEPER_ROOT")]
+    #[arg(long, default_value = "connectors", value_name = "FOLDER")]
     root: String,
 }
 

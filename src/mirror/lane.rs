@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cells::{FlowCell, PartitionCell, Trouble};
 use super::config::Policy;
-use super::partition::{Action, Event, Held, Partition, Remedy, Start, Stop};
+use super::partition::{self, Action, Event, Held, Partition, Remedy, Start, Stop};
 use super::progress::{self, Progress};
 use super::shape::{self, ShapeCounters, ShapePolicy};
 use super::{describe, stops, wall_ms};
@@ -35,6 +35,9 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// How often retries, full queues and spent limits are looked at, while there are any.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How long a release awaits the acknowledgement of what is in flight before it settles for answers of any kind.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Acknowledgements handled before anything else gets a turn.
 const ACKS_AT_ONCE: usize = 256;
@@ -69,6 +72,8 @@ pub struct Assignment {
     pub policy: Arc<ShapePolicy>,
     /// What to do when records were purged before they were copied.
     pub on_purged: Policy,
+    /// Whether a target that has less than it acknowledged is written on (`mirrorkeeper.on.recreated`, `on.truncated`).
+    pub go_on_after_loss: bool,
 }
 
 /// What a lane may be asked.
@@ -82,7 +87,7 @@ enum Command {
 pub struct Lane {
     commands: mpsc::Sender<Command>,
     throttled: Arc<AtomicU64>,
-    _task: Arc<Task<()>>,
+    task: Arc<Task<()>>,
 }
 
 /// The lane is gone: its task ended.
@@ -93,13 +98,13 @@ pub struct Gone;
 struct Slot {
     assignment: Assignment,
     partition: Partition,
-    /// The first acknowledgement under this start was seen: nothing is left to skip.
-    settled_start: bool,
     end: Option<i64>,
 }
 
 struct Releasing {
     waiting: HashSet<TopicPartition>,
+    /// From then on what fails is not sent again, and progress that can't be written is found out at the next start.
+    give_up: Instant,
     reply: Option<oneshot::Sender<()>>,
 }
 
@@ -122,10 +127,12 @@ struct Run {
     producer: Producer,
     progress: Arc<Progress>,
     slots: HashMap<TopicPartition, Slot>,
-    by_target: HashMap<TopicPartition, TopicPartition>,
+    /// Several source partitions may be written to one remote partition, so acknowledgements are told apart by the
+    /// generation in their tags.
+    by_generation: HashMap<u64, TopicPartition>,
     shaping: FuturesUnordered<Pin<Box<dyn Future<Output = Shaped> + Send>>>,
-    postponed: Vec<(Instant, TopicPartition, Want)>,
     restless: HashSet<TopicPartition>,
+    tick_at: Option<Instant>,
     dirty: HashSet<TopicPartition>,
     flushing: HashSet<TopicPartition>,
     flush: Option<Flush>,
@@ -155,10 +162,10 @@ impl Lane {
             producer,
             progress,
             slots: HashMap::new(),
-            by_target: HashMap::new(),
+            by_generation: HashMap::new(),
             shaping: FuturesUnordered::new(),
-            postponed: Vec::new(),
             restless: HashSet::new(),
+            tick_at: None,
             dirty: HashSet::new(),
             flushing: HashSet::new(),
             flush: None,
@@ -169,7 +176,7 @@ impl Lane {
             born: Instant::now(),
         };
         let task = supervise::spawn(name, run.run(receiver, chunks, acks));
-        Self { commands, throttled, _task: Arc::new(task) }
+        Self { commands, throttled, task: Arc::new(task) }
     }
 
     /// Begins copying; returns when the lane has taken them.
@@ -182,8 +189,8 @@ impl Lane {
         done.await.map_err(|_| Gone)
     }
 
-    /// Stops copying. With `drain`, what is in flight is awaited and the final progress written before this returns;
-    /// the caller bounds the wait and calls again without.
+    /// Stops copying. With `drain`, what is in flight is awaited and the final progress written before this returns; what
+    /// the target does not take in ten seconds is given up once it has answered.
     ///
     /// # Errors
     /// [`Gone`].
@@ -200,6 +207,17 @@ impl Lane {
             // The lane ended, or is so busy that 64 commands wait: what it still copies is counted at the next start.
             tracing::warn!("a lane could not be told to let go of partitions");
         }
+    }
+
+    /// Stops it where it is: nothing is produced any more.
+    pub fn kill(&self) {
+        self.task.abort();
+    }
+
+    /// Whether its task ended, which it does only when it is killed.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Whether both are handles of one lane.
@@ -232,7 +250,15 @@ impl Run {
     ) {
         loop {
             self.throttled.store(self.fetcher.throttled_ms() + self.producer.throttled_ms(), Ordering::Relaxed);
+            // Not left to the choice below: a busy lane would never get to it.
+            if self.tick_at.is_some_and(|at| at <= Instant::now()) {
+                self.tick();
+            }
             let tick = self.next_tick();
+            let flush_due = self.flush_due();
+            if flush_due.is_some_and(|at| at <= Instant::now()) {
+                self.start_flush();
+            }
             let flush_due = self.flush_due();
             // Acknowledgements first: they free memory and move positions. Each arm is cancel-safe; none awaits.
             tokio::select! {
@@ -251,12 +277,12 @@ impl Run {
                 },
                 Some(shaped) = self.shaping.next(), if !self.shaping.is_empty() => self.shaped(shaped),
                 result = poll_flush(&mut self.flush), if self.flush.is_some() => self.flushed(result),
-                () = sleep_until(flush_due), if flush_due.is_some() => self.start_flush(),
+                () = sleep_until(flush_due), if flush_due.is_some() => {}
                 event = chunks.recv() => {
                     let Some(event) = event else { return };
                     self.fetched(event);
                 }
-                () = sleep_until(tick), if tick.is_some() => self.tick(),
+                () = sleep_until(tick), if tick.is_some() => {}
             }
         }
     }
@@ -265,13 +291,12 @@ impl Run {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn next_tick(&self) -> Option<Instant> {
-        let postponed = self.postponed.iter().map(|(at, ..)| *at).min();
-        let restless = (!self.restless.is_empty()).then(|| Instant::now() + TICK);
-        match (postponed, restless) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    /// Set once and kept until it comes, however much happens meanwhile.
+    fn next_tick(&mut self) -> Option<Instant> {
+        if self.tick_at.is_none() && !(self.restless.is_empty() && self.releasing.is_empty()) {
+            self.tick_at = Some(Instant::now() + TICK);
         }
+        self.tick_at
     }
 
     fn flush_due(&self) -> Option<Instant> {
@@ -282,19 +307,16 @@ impl Run {
     }
 
     fn tick(&mut self) {
+        self.tick_at = None;
         let now = Instant::now();
-        let mut i = 0;
-        while i < self.postponed.len() {
-            if self.postponed[i].0 <= now {
-                let (_, source, want) = self.postponed.swap_remove(i);
-                self.fetcher.want(&source, Some(want));
-            } else {
-                i += 1;
-            }
+        let late = self.releasing.iter().filter(|release| release.give_up <= now);
+        for source in late.flat_map(|release| release.waiting.iter().cloned()).collect::<Vec<_>>() {
+            self.step(&source, Event::GiveUp);
         }
         for source in std::mem::take(&mut self.restless) {
             self.step(&source, Event::Tick);
         }
+        self.finish_releases();
     }
 
     fn command(&mut self, command: Command) {
@@ -320,7 +342,8 @@ impl Run {
                     }
                 }
                 self.flush_now = true;
-                self.releasing.push(Releasing { waiting, reply: Some(reply) });
+                let give_up = Instant::now() + DRAIN_WITHIN;
+                self.releasing.push(Releasing { waiting, give_up, reply: Some(reply) });
                 self.finish_releases();
             }
         }
@@ -330,15 +353,17 @@ impl Run {
         self.generation += 1;
         let source = assignment.source.clone();
         self.drop_slot(&source);
-        let partition = Partition::new(&assignment.start, self.generation);
+        let mut partition = Partition::new(&assignment.start, self.generation);
+        partition.go_on_after_loss(assignment.go_on_after_loss);
         let now_ms = wall_ms();
         assignment.cell.update(|view| {
             view.stop = None;
             view.stopped_since_ms = None;
+            view.source_trouble = None;
             view.at(assignment.start.next, None, now_ms);
         });
-        self.by_target.insert(assignment.target.clone(), source.clone());
-        let slot = Slot { settled_start: assignment.start.skip == 0, assignment, partition, end: None };
+        self.by_generation.insert(self.generation, source.clone());
+        let slot = Slot { assignment, partition, end: None };
         self.slots.insert(source.clone(), slot);
         let now = self.now();
         let actions = self.slots.get_mut(&source).map(|slot| slot.partition.begin(now)).unwrap_or_default();
@@ -347,23 +372,23 @@ impl Run {
 
     fn drop_slot(&mut self, source: &TopicPartition) {
         if let Some(slot) = self.slots.remove(source) {
-            self.by_target.remove(&slot.assignment.target);
+            self.by_generation.remove(&slot.partition.generation());
             self.fetcher.want(source, None);
         }
         self.dirty.remove(source);
         self.flushing.remove(source);
         self.restless.remove(source);
-        self.postponed.retain(|(_, tp, _)| tp != source);
     }
 
     /// Replies to releases whose partitions are settled and written.
     fn finish_releases(&mut self) {
         let mut done = Vec::new();
+        let now = Instant::now();
         for release in &mut self.releasing {
             let (slots, dirty, flushing) = (&self.slots, &self.dirty, &self.flushing);
             release.waiting.retain(|source| {
                 let open = slots.get(source).is_some_and(|slot| !slot.partition.settled());
-                let written = !dirty.contains(source) && !flushing.contains(source);
+                let written = release.give_up <= now || !dirty.contains(source) && !flushing.contains(source);
                 if !open && written {
                     done.push(source.clone());
                     return false;
@@ -407,10 +432,9 @@ impl Run {
     /// Records were deleted at the source before they were copied, and the policy is to go on: it starts behind them.
     fn purged(&mut self, source: &TopicPartition, log_start: i64) {
         let Some(slot) = self.slots.get_mut(source) else { return };
-        let lost = u64::try_from(log_start - slot.partition.position()).unwrap_or(0);
         let stop = stops::purged(slot.partition.position(), log_start);
-        slot.assignment.cell.update(|view| view.lost += lost);
-        // What was read before the purge may still be in flight, so the flow restarts it once that is settled.
+        // What was read before the purge may still be in flight, so the flow restarts it once that is settled, and counts
+        // what was lost.
         self.step(source, Event::Stop(Stop { remedy: Remedy::Reread, ..stop }));
     }
 
@@ -478,7 +502,6 @@ impl Run {
         slot.assignment.flow.shaped(counters.by_name());
         if let Some(wait) = slot.assignment.flow.spend(bytes) {
             // The limit is spent: what is here goes on, the next fetch waits.
-            self.postponed.retain(|(_, tp, _)| *tp != source);
             slot.partition.hold_wants_until(self.born.elapsed().as_millis() as u64 + wait.as_millis() as u64);
         }
         let event = match outcome {
@@ -489,7 +512,7 @@ impl Run {
     }
 
     fn ack(&mut self, ack: Ack) {
-        let Some(source) = self.by_target.get(&ack.tp).cloned() else { return };
+        let Some(source) = self.by_generation.get(&partition::generation_of(ack.tag)).cloned() else { return };
         self.step(&source, Event::Ack { tag: ack.tag, outcome: ack.outcome });
     }
 
@@ -520,7 +543,6 @@ impl Run {
                 Action::Moved { records, bytes, .. } => {
                     moved = true;
                     if records > 0 {
-                        slot.settled_start = true;
                         slot.assignment.flow.acknowledged(records, bytes, now_ms);
                     }
                 }
@@ -550,7 +572,7 @@ impl Run {
         if partition.needs_tick() {
             self.restless.insert(source.clone());
         }
-        if moved && slot.settled_start {
+        if moved && slot.partition.writable() {
             if self.dirty.is_empty() && self.flush.is_none() {
                 self.flush_after = Instant::now() + FLUSH_EVERY;
             }

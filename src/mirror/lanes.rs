@@ -49,6 +49,8 @@ pub struct Fetch {
 struct State {
     clusters: HashMap<ClusterConfig, Cluster>,
     lanes: Vec<Entry>,
+    /// Nothing may be produced any more.
+    killed: bool,
 }
 
 struct Entry {
@@ -91,6 +93,7 @@ impl Lanes {
         let config = source.config();
         let found = state.lanes.iter().position(|entry| {
             entry.config == *config
+                && !entry.lane.ended()
                 && entry.reading == *reading
                 && partitions.iter().all(|tp| !entry.partitions.contains(tp))
         });
@@ -100,15 +103,22 @@ impl Lanes {
             state.lanes.push(Entry { config, reading, lane, partitions: HashSet::new() });
             state.lanes.len() - 1
         });
+        if state.killed {
+            let lane = state.lanes.swap_remove(at).lane;
+            lane.kill();
+            return lane;
+        }
         let entry = &mut state.lanes[at];
         entry.partitions.extend(partitions.iter().cloned());
         entry.lane.clone()
     }
 
-    /// Reserves more partitions in a lane that a flow is in already.
-    pub fn add(&self, lane: &Lane, partitions: &[TopicPartition]) {
-        if let Some(entry) = self.state().lanes.iter_mut().find(|entry| entry.lane.same(lane)) {
-            entry.partitions.extend(partitions.iter().cloned());
+    /// Ends every lane where it stands: the group is lost, and nothing may be produced any more.
+    pub fn kill(&self) {
+        let mut state = self.state();
+        state.killed = true;
+        for entry in state.lanes.drain(..) {
+            entry.lane.kill();
         }
     }
 

@@ -53,7 +53,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Embedded {
     inner: Arc<Inner>,
-    _tasks: Arc<[Task<()>; 2]>,
+    _tasks: Arc<[Task<()>; 3]>,
 }
 
 #[derive(Debug)]
@@ -69,6 +69,8 @@ struct Inner {
     /// Told once: the group is left and not joined again.
     leaving: watch::Sender<bool>,
     stopping: std::sync::atomic::AtomicBool,
+    /// What produces now: ended without waiting for anybody when the group is lost.
+    producing: std::sync::Mutex<Option<Arc<Lanes>>>,
 }
 
 /// What exists while the group is held.
@@ -115,9 +117,11 @@ impl Embedded {
             news: watch::channel(0).0,
             leaving,
             stopping: std::sync::atomic::AtomicBool::new(false),
+            producing: std::sync::Mutex::new(None),
         });
         let follow = supervise::spawn("flows", follow(inner.clone()));
-        Self { inner, _tasks: Arc::new([join, follow]) }
+        let guard = supervise::spawn("one writer", guard(inner.clone()));
+        Self { inner, _tasks: Arc::new([join, follow, guard]) }
     }
 
     /// Who holds the group, as it changes.
@@ -284,6 +288,29 @@ impl Engine for Embedded {
 
 // === impl Inner ===
 
+/// Ends producing the moment the group is lost, whatever the flows' own task is waiting for.
+async fn guard(inner: Arc<Inner>) {
+    let mut ownership = inner.ownership.clone();
+    while ownership.changed().await.is_ok() {
+        if *ownership.borrow_and_update() != Ownership::Held {
+            inner.end_producing();
+        }
+    }
+}
+
+impl Inner {
+    fn producing(&self) -> std::sync::MutexGuard<'_, Option<Arc<Lanes>>> {
+        // An option is replaced in one step.
+        self.producing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn end_producing(&self) {
+        if let Some(lanes) = self.producing().take() {
+            lanes.kill();
+        }
+    }
+}
+
 impl Inner {
     fn standby(&self) -> Option<String> {
         match &*self.ownership.borrow() {
@@ -319,16 +346,19 @@ async fn follow(inner: Arc<Inner>) {
         let held = *ownership.borrow_and_update() == Ownership::Held;
         if !inner.stopping.load(std::sync::atomic::Ordering::SeqCst) {
             let mut running = inner.running.lock().await;
+            let lost = !held || inner.producing().is_none();
+            if lost && running.owned.take().is_some() {
+                // One writer: whatever is in flight is dropped with the flows and lanes, now. The group may be held again
+                // already; then everything is read anew.
+                tracing::warn!("the group was lost, what was produced is found out at the next start");
+                running.flows = flows::Flows::default();
+            }
             if held {
                 if let Err(why) = inner.open(&mut running).await {
                     tracing::warn!(%why, "the destination's topics can't be opened");
                     running.opening = Some(why);
                 }
                 inner.reconcile(&mut running).await;
-            } else if running.owned.take().is_some() {
-                // One writer: whatever is in flight is dropped with the flows and lanes, now.
-                tracing::warn!("the group is lost, nothing is produced any more");
-                running.flows = flows::Flows::default();
             }
         }
         tokio::select! {
@@ -356,7 +386,12 @@ impl Inner {
         let budget = kafka::fetch::Budget::new(self.settings.memory);
         let lanes = Arc::new(Lanes::new(self.target.clone(), progress, budget));
         let starting = Arc::new(tokio::sync::Semaphore::new(STARTING_AT_ONCE));
+        *self.producing() = Some(lanes.clone());
         running.owned = Some(Owned { configs, lanes, starting });
+        if self.standby().is_some() {
+            // Lost while the topics were being opened: the guard may have come too early.
+            self.end_producing();
+        }
         running.opening = None;
         self.news.send_modify(|count| *count += 1);
         Ok(())

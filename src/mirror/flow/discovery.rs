@@ -62,14 +62,19 @@ pub(super) async fn discover(
             Err(error) => note(&mut problems, "filter", "REGEX-GAVE-UP", error.to_string()),
         }
     }
-    let mut remote = remote_topics(config, target, &picked).await?;
+    let (mut remote, unseen) = remote_topics(config, target, &picked).await?;
+    // What can't be seen is not "absent": creating it would be wrong (law 8), and the others go on (law 7).
+    picked.retain(|topic| !unseen.contains_key(&remote_name(config, &topic.name)));
+    for (topic, error) in &unseen {
+        refused(&mut problems, "topics-missing", topic, error);
+    }
     let (here, there) = sides(source, target, &picked, &remote).await?;
     let plan = TopicPlan::new(&here, &there, config, sync_configs);
     for problem in &plan.problems {
         note(&mut problems, "configs", "TOPIC-PLAN", describe(problem));
     }
     if apply(&plan, target, &mut problems).await? {
-        remote = remote_topics(config, target, &picked).await?;
+        remote = remote_topics(config, target, &picked).await?.0;
     }
     let policies = policies(config, clients, target, &remote).await?;
     let (wanted, pending) = wanted(config, &picked, &remote);
@@ -80,22 +85,22 @@ async fn remote_topics(
     config: &FlowConfig,
     target: &Cluster,
     picked: &[TopicInfo],
-) -> Result<HashMap<String, TopicInfo>, kafka::Error> {
+) -> Result<(HashMap<String, TopicInfo>, HashMap<String, kafka::Error>), kafka::Error> {
     let mut names: Vec<_> = picked.iter().map(|topic| remote_name(config, &topic.name)).collect();
     names.sort();
     names.dedup();
-    let mut found = HashMap::new();
+    let (mut found, mut unseen) = (HashMap::new(), HashMap::new());
     for names in names.chunks(DESCRIBED_AT_ONCE) {
         for topic in target.topics(Some(names)).await? {
             if topic.error.is_none() {
                 found.insert(topic.name.to_string(), topic);
             } else if topic.error != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
-                // Not "absent": creating what can't be seen would be wrong (law 8).
-                return Err(kafka::Error::broker("Metadata", topic.error, &*topic.name, None));
+                unseen
+                    .insert(topic.name.to_string(), kafka::Error::broker("Metadata", topic.error, &*topic.name, None));
             }
         }
     }
-    Ok(found)
+    Ok((found, unseen))
 }
 
 /// The topics of both sides with their settings.
@@ -242,6 +247,7 @@ fn wanted(
                     source_id: Some(topic.id).filter(|id| !id.is_nil()),
                     target: TopicPartition { topic: name.clone(), partition: partition.index },
                     target_id: Some(there.id).filter(|id| !id.is_nil()).map(|id| id.to_string()),
+                    rank: 0,
                 }),
                 None => pending.push((source, name.clone())),
             }

@@ -36,6 +36,8 @@ pub(super) struct Wanted {
     pub(super) source_id: Option<uuid::Uuid>,
     pub(super) target: TopicPartition,
     pub(super) target_id: Option<String>,
+    /// Which of the flow's identities it is written with.
+    pub(super) rank: usize,
 }
 
 /// What a flow is to do, and with which clients.

@@ -105,7 +105,8 @@ pub(super) fn report(
             health = health.max(Health::Starting);
         }
         standing += usize::from(view.stop.as_ref().is_some_and(|stop| stop.remedy != Remedy::Reread));
-        if phase == Phase::Running && view.stop.is_none() && view.stalled(now_ms, stall_after_ms) {
+        let standing_still = view.stop.as_ref().is_some_and(|stop| stop.remedy == Remedy::Person);
+        if phase == Phase::Running && !standing_still && view.stalled(now_ms, stall_after_ms) {
             stalled += 1;
             all.push(stall(&tp, &view, now_ms));
         }
@@ -206,6 +207,12 @@ mod tests {
         assert_eq!(health(Phase::Running, &[], vec![stopped(Remedy::Person)], 2_000), Health::Failed);
         let fatal = Problem { code: "X".into(), message: "m".into(), hint: None, since_ms: 0, fatal: true };
         assert_eq!(health(Phase::Starting, &[fatal], vec![], 2_000), Health::Failed);
+    }
+
+    #[test]
+    fn what_is_read_again_and_again_is_stalled() {
+        assert_eq!(health(Phase::Running, &[], vec![stopped(Remedy::Reread)], 2_000), Health::Degraded);
+        assert_eq!(health(Phase::Running, &[], vec![stopped(Remedy::Reread)], 61_000), Health::Stalled);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The flow's task: discover, begin, look after, end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,10 @@ use super::{Clients, Command, Context, FlowConfig, Order, Phase, Problem, Shared
 use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
 use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::admin::producers::init_producer_id;
+use crate::kafka::properties::cluster_config;
 use crate::kafka::{self, Cluster, TopicPartition};
 use crate::mirror::cells::PartitionCell;
+use crate::mirror::config::Policy;
 use crate::mirror::lane::{Assignment, Lane};
 use crate::mirror::partition::Remedy;
 use crate::mirror::start::{Reset, Rules};
@@ -29,6 +31,15 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Waits before a stopped partition is begun again, by whether a person has to act.
 const REREAD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 const PERSON: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
+
+/// Topics that seem to have changed are looked for again this soon.
+const REDISCOVER_AFTER: Duration = Duration::from_secs(1);
+
+/// What could not be decided about tails: the newest of it, for the log and for status.
+const NOTES: usize = 20;
+
+/// How long the answer of the cluster that a file names as its target is waited for.
+const DESTINATION_WITHIN: Duration = Duration::from_secs(5);
 
 /// Not for ever, so that deadlines can be computed: longer than any process lives.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -47,14 +58,23 @@ pub(super) struct Session {
     context: Context,
     shared: Arc<Shared>,
     source: Cluster,
-    identity: Option<ProducerIdentity>,
-    lane: Option<Lane>,
-    assigned: BTreeSet<TopicPartition>,
+    /// By rank: source topics that are merged into one remote topic write with an identity each, as sequences belong to
+    /// one source partition.
+    identities: Vec<ProducerIdentity>,
+    /// By remote and source topic.
+    ranks: HashMap<(Arc<str>, Arc<str>), usize>,
+    /// What a lane copies for us; almost always one lane for all.
+    assigned: BTreeMap<TopicPartition, Lane>,
     known: BTreeMap<TopicPartition, Wanted>,
     discovered: Option<Discovered>,
     synced: Option<Instant>,
     again: HashMap<TopicPartition, (Instant, Backoff)>,
     fenced: bool,
+    restarts: Backoff,
+    restart_at: Instant,
+    /// Something says that topics are not what they were: look before the refresh is due.
+    rediscover: bool,
+    destination_checked: bool,
 }
 
 /// A flow can't go on as it is.
@@ -75,14 +95,18 @@ impl Session {
             context,
             shared,
             source,
-            identity: None,
-            lane: None,
-            assigned: BTreeSet::new(),
+            identities: Vec::new(),
+            ranks: HashMap::new(),
+            assigned: BTreeMap::new(),
             known: BTreeMap::new(),
             discovered: None,
             synced: None,
             again: HashMap::new(),
             fenced: false,
+            restarts: Backoff::new(REREAD.0, REREAD.1),
+            restart_at: Instant::now(),
+            rediscover: false,
+            destination_checked: false,
         }
     }
 
@@ -177,17 +201,28 @@ impl Session {
             .discovered
             .as_ref()
             .map_or(Duration::ZERO, |d| (d.at + self.refresh_after(d)).saturating_duration_since(now));
-        again.into_iter().chain([refresh, LOOK_EVERY]).min().unwrap_or(LOOK_EVERY).max(Duration::from_millis(20))
+        let restart = self.fenced.then(|| self.restart_at.saturating_duration_since(now));
+        let rediscover = self.rediscover.then_some(REDISCOVER_AFTER);
+        again
+            .into_iter()
+            .chain(restart)
+            .chain(rediscover)
+            .chain([refresh, LOOK_EVERY])
+            .min()
+            .unwrap_or(LOOK_EVERY)
+            .max(Duration::from_millis(20))
     }
 
     /// Everything that is due: connect, refresh topics, begin what is new or due again, look at what stands still.
     async fn step(&mut self) -> Result<(), Trouble> {
-        if self.fenced {
+        self.let_go_of_dead_lanes();
+        if self.fenced && self.restart_at <= Instant::now() {
             // Another writer bumped our epoch: everything is released and begun again under a new identity.
             self.restart().await;
         }
         self.connect().await?;
-        let due = self.discovered.as_ref().is_none_or(|d| d.at.elapsed() >= self.refresh_after(d));
+        let age = self.discovered.as_ref().map(|d| (d.at.elapsed(), self.refresh_after(d)));
+        let due = age.is_none_or(|(age, after)| age >= after || (self.rediscover && age >= REDISCOVER_AFTER));
         if due {
             self.refresh().await?;
         }
@@ -201,7 +236,7 @@ impl Session {
     }
 
     async fn connect(&mut self) -> Result<(), Trouble> {
-        let known = self.shared.state().source_id.is_some() && (self.paused || self.identity.is_some());
+        let known = self.shared.state().source_id.is_some() && (self.paused || !self.identities.is_empty());
         if known {
             return Ok(());
         }
@@ -222,6 +257,7 @@ impl Session {
                 },
             });
         }
+        self.check_destination(&target_id).await?;
         {
             let mut state = self.shared.state();
             state.source_id = Some(source_id);
@@ -229,11 +265,55 @@ impl Session {
         }
         if !self.paused {
             let _turn = self.context.starting.acquire().await;
-            let (identity, mode) = identity(&target, &self.context.group, &self.config.name).await?;
-            self.identity = Some(identity);
+            let (identity, mode) = identity(&target, &self.context.group, &self.config.name, 0).await?;
+            self.identities = vec![identity];
             self.shared.state().mode = mode;
         }
         Ok(())
+    }
+
+    /// The destination is the daemon's; a file that names another cluster as its target is not run. Where the cluster it
+    /// names can't be reached from here nothing is known, and its address may be another way to the same one.
+    async fn check_destination(&mut self, target_id: &str) -> Result<(), Trouble> {
+        if self.destination_checked {
+            return Ok(());
+        }
+        let named = &self.config.clients.target_admin;
+        let Some(servers) = named.get("bootstrap.servers") else { return Ok(()) };
+        let servers = servers.to_owned();
+        let destination = self.context.lanes.target().config();
+        let Ok(config) = cluster_config(named.as_map()) else { return Ok(()) };
+        if config.bootstrap == destination.bootstrap {
+            return Ok(());
+        }
+        match tokio::time::timeout(DESTINATION_WITHIN, Cluster::new(config).id()).await {
+            Ok(Ok(id)) if id != target_id => Err(Trouble {
+                area: "target",
+                problem: Problem {
+                    code: "wrong-destination".into(),
+                    message: format!(
+                        "target.cluster.bootstrap.servers ({servers}) reaches cluster {id}, this destination is {target_id}"
+                    ),
+                    hint: Some("move the file to that destination's folder, or correct target.cluster.*".into()),
+                    since_ms: wall_ms(),
+                    fatal: true,
+                },
+            }),
+            Ok(Ok(_)) => {
+                self.destination_checked = true;
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!(connector = %self.config.name, "the target that the file names can't be asked for its id");
+                self.destination_checked = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// A lane ends when the group is lost; should it end otherwise, its partitions are begun again.
+    fn let_go_of_dead_lanes(&mut self) {
+        self.assigned.retain(|_, lane| !lane.ended());
     }
 
     async fn refresh(&mut self) -> Result<(), Trouble> {
@@ -245,11 +325,15 @@ impl Session {
         if sync {
             self.synced = Some(Instant::now());
         }
+        self.rediscover = false;
         self.shared.problem("topics", None);
         for area in discovery::AREAS {
             self.shared.problem(area, discovered.problems.get(area).cloned());
         }
-        let wanted: BTreeMap<_, _> = discovered.wanted.iter().map(|w| (w.source.clone(), w.clone())).collect();
+        let mut wanted: BTreeMap<_, _> = discovered.wanted.iter().map(|w| (w.source.clone(), w.clone())).collect();
+        for w in wanted.values_mut() {
+            w.rank = self.rank(&w.target.topic, &w.source.topic);
+        }
         let pending: BTreeMap<_, _> = discovered.pending.iter().cloned().collect();
         let gone: Vec<_> = self.known.keys().filter(|tp| !wanted.contains_key(tp)).cloned().collect();
         if !gone.is_empty() {
@@ -272,10 +356,21 @@ impl Session {
         Ok(())
     }
 
+    /// Which of the flow's identities a source topic writes with: one per source topic of a remote topic, and kept.
+    fn rank(&mut self, remote: &Arc<str>, source: &Arc<str>) -> usize {
+        let key = (remote.clone(), source.clone());
+        if let Some(rank) = self.ranks.get(&key) {
+            return *rank;
+        }
+        let rank = self.ranks.keys().filter(|(r, _)| r == remote).count();
+        self.ranks.insert(key, rank);
+        rank
+    }
+
     /// Partitions that stopped are due again after a back-off; a fenced one makes the whole flow begin anew.
     fn look_after_stopped(&mut self) {
         let state = self.shared.state();
-        for tp in &self.assigned {
+        for tp in self.assigned.keys() {
             let Some((_, cell)) = state.partitions.get(tp) else { continue };
             let view = cell.view();
             let Some(stop) = view.stop else {
@@ -284,9 +379,15 @@ impl Session {
                 }
                 continue;
             };
-            if stop.remedy == Remedy::Fenced || stop.state == "sequence-lost" {
+            if (stop.remedy == Remedy::Fenced || stop.state == "sequence-lost") && !self.fenced {
                 self.fenced = true;
+                // A minute without trouble counts as a success.
+                if self.restart_at.elapsed() > Duration::from_secs(60) {
+                    self.restarts.reset();
+                }
+                self.restart_at = Instant::now() + self.restarts.next_delay();
             }
+            self.rediscover |= stop.state.starts_with("source-") || stop.state.starts_with("target-");
             schedule(&mut self.again, tp, stop.remedy);
         }
     }
@@ -298,7 +399,7 @@ impl Session {
             .values()
             .filter(|w| match self.again.get(&w.source) {
                 Some((at, _)) => *at <= now,
-                None => !self.assigned.contains(&w.source),
+                None => !self.assigned.contains_key(&w.source),
             })
             .cloned()
             .collect();
@@ -309,10 +410,17 @@ impl Session {
     }
 
     async fn begin(&mut self, wanted: Vec<Wanted>) -> Result<(), Trouble> {
-        let Some(identity) = self.identity else { return Ok(()) };
-        let again: Vec<_> = wanted.iter().map(|w| w.source.clone()).filter(|tp| self.assigned.contains(tp)).collect();
+        if self.identities.is_empty() || self.fenced {
+            return Ok(());
+        }
+        let again: Vec<_> =
+            wanted.iter().map(|w| w.source.clone()).filter(|tp| self.assigned.contains_key(tp)).collect();
         self.release(&again, true).await;
         let target = self.context.lanes.target().clone();
+        for rank in self.identities.len()..wanted.iter().map(|w| w.rank + 1).max().unwrap_or(0) {
+            let (identity, _) = identity(&target, &self.context.group, &self.config.name, rank).await?;
+            self.identities.push(identity);
+        }
         let progress = self.context.lanes.progress().clone();
         let reset = if self.config.from_latest { Reset::Latest } else { Reset::Earliest };
         let context = begin::Context {
@@ -321,24 +429,39 @@ impl Session {
             source: &self.source,
             target: &target,
             progress: &progress,
-            identity,
-            rules: Rules { on_recreated: self.config.on_recreated, reset },
+            identities: &self.identities,
+            rules: Rules {
+                on_recreated: self.config.on_recreated,
+                on_truncated: self.config.on_truncated,
+                on_purged: self.config.on_purged,
+                reset,
+            },
         };
         let begun = begin::begin(&context, wanted).await.map_err(|e| trouble("positions", &e))?;
         self.shared.problem("positions", None);
         let mut assignments = Vec::new();
         for begun in begun {
             match begun {
-                Begun::Ready { wanted, start, target_next, note } => {
+                Begun::Ready { wanted, start, target_next, lost, note } => {
+                    if lost > 0
+                        && let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source)
+                    {
+                        cell.update(|view| view.lost += lost);
+                    }
                     if let Some(note) = note {
                         tracing::warn!(connector = %self.config.name, "{note}");
-                        self.shared.state().notes.push(note);
+                        let mut state = self.shared.state();
+                        if state.notes.len() == NOTES {
+                            state.notes.remove(0);
+                        }
+                        state.notes.push(note);
                     }
                     if let Some(assignment) = self.assignment(wanted, start, target_next) {
                         assignments.push(assignment);
                     }
                 }
                 Begun::Not { wanted, stop } => {
+                    self.rediscover |= stop.state.starts_with("source-") || stop.state.starts_with("target-");
                     schedule(&mut self.again, &wanted.source, stop.remedy);
                     if let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source) {
                         cell.update(|view| {
@@ -378,6 +501,8 @@ impl Session {
             target_next,
             policy,
             on_purged: self.config.on_purged,
+            go_on_after_loss: self.config.on_recreated == Policy::Continue
+                && self.config.on_truncated == Policy::Continue,
         })
     }
 
@@ -386,24 +511,16 @@ impl Session {
             return Ok(());
         }
         let partitions: Vec<_> = assignments.iter().map(|a| a.source.clone()).collect();
-        let fresh: Vec<_> = partitions.iter().filter(|tp| !self.assigned.contains(tp)).cloned().collect();
-        let lane = match &self.lane {
-            // A flow stays in its lane: its partitions are kept apart from other flows' there.
-            Some(lane) => {
-                self.context.lanes.add(lane, &fresh);
-                lane.clone()
-            }
-            None => self.context.lanes.reserve(&self.source, &self.clients.reading, &fresh),
-        };
+        // Another flow may copy the same partition: then it is another lane.
+        let lane = self.context.lanes.reserve(&self.source, &self.clients.reading, &partitions);
         self.shared.state().lane = Some(lane.clone());
-        self.lane = Some(lane.clone());
         for tp in &partitions {
             if let Some((at, _)) = self.again.get_mut(tp) {
                 // It stays known as troubled until it moves, but is not due again before it stops again.
                 *at = Instant::now() + PERSON.1;
             }
         }
-        self.assigned.extend(partitions);
+        self.assigned.extend(partitions.into_iter().map(|tp| (tp, lane.clone())));
         lane.assign(assignments).await.map_err(|_| Trouble {
             area: "lane",
             problem: Problem {
@@ -417,27 +534,25 @@ impl Session {
     }
 
     async fn release(&mut self, partitions: &[TopicPartition], drain: bool) {
-        let Some(lane) = &self.lane else { return };
-        let held: Vec<_> = partitions.iter().filter(|tp| self.assigned.contains(tp)).cloned().collect();
-        if held.is_empty() {
-            return;
-        }
-        // A lane that is gone holds nothing any more.
-        let _ = lane.release(held.clone(), drain).await;
-        self.context.lanes.give_back(lane, &held);
-        for tp in &held {
-            self.assigned.remove(tp);
+        while let Some(lane) = partitions.iter().find_map(|tp| self.assigned.get(tp)).cloned() {
+            let ours = |tp: &&TopicPartition| self.assigned.get(*tp).is_some_and(|of| of.same(&lane));
+            let held: Vec<_> = partitions.iter().filter(ours).cloned().collect();
+            // A lane that is gone holds nothing any more.
+            let _ = lane.release(held.clone(), drain).await;
+            self.context.lanes.give_back(&lane, &held);
+            for tp in &held {
+                self.assigned.remove(tp);
+            }
         }
         if self.assigned.is_empty() {
-            self.lane = None;
             self.shared.state().lane = None;
         }
     }
 
     async fn restart(&mut self) {
-        let all: Vec<_> = self.assigned.iter().cloned().collect();
+        let all: Vec<_> = self.assigned.keys().cloned().collect();
         self.release(&all, true).await;
-        self.identity = None;
+        self.identities.clear();
         self.fenced = false;
         self.again.clear();
         if let Err(error) = self.context.lanes.progress().refresh().await {
@@ -452,7 +567,7 @@ impl Session {
             let idle = state
                 .partitions
                 .iter()
-                .filter(|(tp, (_, cell))| self.paused || !self.assigned.contains(tp) || cell.view().stop.is_some());
+                .filter(|(tp, (_, cell))| self.paused || !self.assigned.contains_key(tp) || cell.view().stop.is_some());
             idle.map(|(tp, (_, cell))| (tp.clone(), cell.clone())).collect()
         };
         if partitions.is_empty() {
@@ -487,7 +602,7 @@ impl Session {
     }
 
     async fn stop(mut self, reply: oneshot::Sender<()>) {
-        let all: Vec<_> = self.assigned.iter().cloned().collect();
+        let all: Vec<_> = self.assigned.keys().cloned().collect();
         self.release(&all, true).await;
         let _ = reply.send(());
     }
@@ -496,9 +611,8 @@ impl Session {
 impl Drop for Session {
     /// A flow that is dropped in the middle gives its partitions back, so that the next one may have them.
     fn drop(&mut self) {
-        if let Some(lane) = &self.lane {
-            let held: Vec<_> = self.assigned.iter().cloned().collect();
-            self.context.lanes.abandon(lane, &held);
+        for (tp, lane) in &self.assigned {
+            self.context.lanes.abandon(lane, std::slice::from_ref(tp));
         }
     }
 }
@@ -518,8 +632,16 @@ fn schedule(again: &mut HashMap<TopicPartition, (Instant, Backoff)>, tp: &TopicP
 }
 
 /// The flow's producer identity: through a transactional id where that is allowed, so that an older self is fenced.
-async fn identity(target: &Cluster, group: &str, connector: &str) -> Result<(ProducerIdentity, String), Trouble> {
-    let transactional = format!("mirrorkeeper-{group}-{connector}");
+async fn identity(
+    target: &Cluster,
+    group: &str,
+    connector: &str,
+    rank: usize,
+) -> Result<(ProducerIdentity, String), Trouble> {
+    let mut transactional = format!("mirrorkeeper-{group}-{connector}");
+    if rank > 0 {
+        transactional.push_str(&format!("-{rank}"));
+    }
     let first = init_producer_id(target, Some(&transactional), Duration::from_secs(60)).await;
     match first {
         Ok(identity) => return Ok((identity, "idempotent".into())),
