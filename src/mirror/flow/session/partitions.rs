@@ -46,8 +46,6 @@ impl Session {
                 on_recreated: self.config.on_recreated,
                 on_truncated: self.config.on_truncated,
                 on_purged: self.config.on_purged,
-                on_truncated: self.config.on_truncated,
-                on_recreated: self.config.on_recreated,
                 reset,
             },
         };
@@ -115,6 +113,8 @@ impl Session {
             target_next,
             policy,
             on_purged: self.config.on_purged,
+            on_truncated: self.config.on_truncated,
+            on_recreated: self.config.on_recreated,
             go_on_after_loss: self.config.on_recreated == Policy::Continue
                 && self.config.on_truncated == Policy::Continue,
         })
