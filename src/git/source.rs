@@ -82,7 +82,8 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
-/// A history that was replaced.
+/// A history that was replaced. More than a thousand commits between two looks at a remote are taken for it, too: only
+/// the whole history could tell them apart, and fetching that may be too much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewritten {
     /// The commit before.
