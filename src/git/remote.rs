@@ -106,12 +106,14 @@ impl Remote {
             }
             return Ok(Look::of(self.read(repository, commit)?, known));
         }
+        let mut fetches = 1;
         let mut packs = 0;
         let mut rewritten = None;
         match old {
             None => packs += self.fetch(repository, wanted, DEPTHS[0], budget)?,
             Some(old) => {
-                for depth in &DEPTHS[1..] {
+                for (depth, nth) in DEPTHS[1..].iter().zip(1..) {
+                    fetches = nth;
                     packs += self.fetch(repository, wanted, *depth, budget)?;
                     let new = self.peel(repository, self.head(repository)?)?;
                     let builds_on = new == old || self.builds_on(repository, new, old);
@@ -124,7 +126,7 @@ impl Remote {
         }
         let commit = self.peel(repository, self.head(repository)?)?;
         let snapshot = self.read(repository, commit)?;
-        Ok(Look { packs, rewritten, ..Look::of(snapshot, known) })
+        Ok(Look { fetches, packs, rewritten, ..Look::of(snapshot, known) })
     }
 
     /// The reference's object, as the server lists it. Nothing is transferred.
