@@ -93,7 +93,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     }
     let cluster = Cluster::new(found.cluster.clone());
     let engine = Embedded::start(cluster.clone(), found.engine.clone());
-    let (store, loaded) = store::Noted::new(StateLog::new(cluster.clone(), found.state.topic.clone(), found.state.replication_factor));
+    let (store, loaded) =
+        store::Noted::new(StateLog::new(cluster.clone(), found.state.topic.clone(), found.state.replication_factor));
     let (standby, follow_standby) = standby(engine.ownership());
 
     let inputs = reconcile::Inputs {
@@ -105,7 +106,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let (handle, reconcile) = reconcile::start(control(&settings, &found), Arc::new(engine.clone()), store, inputs);
 
-    let (ready, readiness) = watch::channel(Readiness::Starting(vec!["the destination's state was not read yet".into()]));
+    let (ready, readiness) =
+        watch::channel(Readiness::Starting(vec!["the destination's state was not read yet".into()]));
     let become_ready = supervise::spawn("readiness", become_ready(loaded, ready.clone()));
     let (cluster_id, ids) = watch::channel(None);
     let identify = supervise::spawn("cluster id", identify(cluster, cluster_id));

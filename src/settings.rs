@@ -430,6 +430,7 @@ impl fmt::Display for SettingProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::Nowhere => write!(f, "{}: {}", self.key, self.message)?,
+            origin if origin.to_string() == self.key => write!(f, "{}: {}", self.key, self.message)?,
             origin => write!(f, "{} ({origin}): {}", self.key, self.message)?,
         }
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))

@@ -6,6 +6,8 @@
 
 mod words;
 
+pub(super) use words::connector_state;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -136,8 +138,8 @@ async fn task_status<E: Engine>(
 ) -> Result<Json<Value>, Refusal> {
     let text = |name: &str| format!("No status found for task {name}-{task}");
     let (name, observed) = api.connector(&name, text).await?;
-    let tasks = words::task_states(&observed, &api.settings.worker_id);
-    let found = tasks.into_iter().find(|status| status["id"].as_u64().is_some_and(|id| id.to_string() == task));
+    let (tasks, asked) = (words::task_states(&observed, &api.settings.worker_id), task.parse::<u64>().ok());
+    let found = tasks.into_iter().find(|status| asked.is_some() && status["id"].as_u64() == asked);
     found.map(Json).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, text(name.as_str())))
 }
 
@@ -200,7 +202,7 @@ async fn restart_task<E: Engine>(
     Path((name, task)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     let (name, observed) = api.connector(&name, |name| format!("Unknown connector: {name}")).await?;
-    let known = observed.flow.iter().flat_map(|flow| &flow.tasks).any(|report| report.id.to_string() == task);
+    let known = observed.flow.iter().flat_map(|flow| &flow.tasks).any(|report| Some(report.id) == task.parse().ok());
     if !known {
         return Err(Refusal::new(StatusCode::NOT_FOUND, format!("Unknown task: {name}-{task}")));
     }

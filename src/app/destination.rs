@@ -117,7 +117,12 @@ async fn agree(own: &BTreeMap<String, String>, worker: &BTreeMap<String, String>
     if servers(own.get("bootstrap.servers")) == servers(worker.get("bootstrap.servers")) {
         return Ok(());
     }
-    let ids = async { Ok::<_, crate::kafka::Error>((Cluster::new(parse_or(own)?).id().await?, Cluster::new(parse_or(worker)?).id().await?)) };
+    let ids = async {
+        Ok::<_, crate::kafka::Error>((
+            Cluster::new(parse_or(own)?).id().await?,
+            Cluster::new(parse_or(worker)?).id().await?,
+        ))
+    };
     match ids.await {
         Ok((a, b)) if a == b => Ok(()),
         Ok((a, b)) => Err(Error::Destination(format!(
@@ -130,7 +135,8 @@ async fn agree(own: &BTreeMap<String, String>, worker: &BTreeMap<String, String>
 }
 
 fn parse_or(properties: &BTreeMap<String, String>) -> Result<ClusterConfig, crate::kafka::Error> {
-    parse(properties).map_err(|e| crate::kafka::Error::Settings { what: "bootstrap.servers".into(), message: e.to_string() })
+    parse(properties)
+        .map_err(|e| crate::kafka::Error::Settings { what: "bootstrap.servers".into(), message: e.to_string() })
 }
 
 fn servers(list: Option<&String>) -> BTreeSet<&str> {
@@ -142,7 +148,9 @@ async fn of_files(
     settings: &Settings,
     mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
 ) -> Result<BTreeMap<String, String>, Error> {
-    tracing::info!("no bootstrap-servers and no worker file: waiting for the repository to say where the destination is");
+    tracing::info!(
+        "no bootstrap-servers and no worker file: waiting for the repository to say where the destination is"
+    );
     let scope = Scope {
         root: settings.root.clone(),
         environment: settings.environment.clone(),
@@ -152,7 +160,9 @@ async fn of_files(
     let gone = |_| Error::Destination("the repository is not followed any more".to_owned());
     loop {
         let snapshot = snapshots.wait_for(Option::is_some).await.map_err(gone)?.clone();
-        let loaded = snapshot.map(|s| spec::load(&scope, &s.files, &LoadOptions { strict: settings.strict })).unwrap_or_default();
+        let loaded = snapshot
+            .map(|s| spec::load(&scope, &s.files, &LoadOptions { strict: settings.strict }))
+            .unwrap_or_default();
         let targets: BTreeSet<BTreeMap<String, String>> = loaded
             .connectors
             .values()
@@ -161,7 +171,9 @@ async fn of_files(
             .collect();
         match (targets.len(), targets.into_iter().next()) {
             (1, Some(properties)) => return Ok(properties),
-            (0, _) => tracing::warn!("no connector file says where the destination is: set bootstrap-servers or worker-config"),
+            (0, _) => tracing::warn!(
+                "no connector file says where the destination is: set bootstrap-servers or worker-config"
+            ),
             _ => {
                 return Err(Error::Destination(
                     "the connector files' target.cluster.* keys name different destinations: set bootstrap-servers or worker-config".to_owned(),
@@ -173,10 +185,17 @@ async fn of_files(
 }
 
 fn target(config: &Config) -> BTreeMap<String, String> {
-    config.with_prefix("target.cluster.").map(|(k, v)| (k.to_owned(), v.to_owned())).filter(|(k, _)| k != "alias").collect()
+    config
+        .with_prefix("target.cluster.")
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .filter(|(k, _)| k != "alias")
+        .collect()
 }
 
 fn host_name() -> String {
     let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
-    from_kernel.or_else(|| std::env::var("HOSTNAME").ok()).filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+    from_kernel
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
 }

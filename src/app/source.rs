@@ -83,7 +83,8 @@ fn credentials(git: &GitCredentials) -> git::Credentials {
     let file = |path: &Option<std::path::PathBuf>| path.clone().map(git::Secret::File);
     git::Credentials {
         username: git.username.clone(),
-        token: file(&git.token_file).or_else(|| git.token.as_ref().map(|token| git::Secret::value(token.expose().to_owned()))),
+        token: file(&git.token_file)
+            .or_else(|| git.token.as_ref().map(|token| git::Secret::value(token.expose().to_owned()))),
         ssh_key: file(&git.ssh_key_file),
         ssh_passphrase: file(&git.ssh_passphrase_file),
         known_hosts: git.known_hosts_file.clone(),
@@ -116,7 +117,8 @@ pub(super) fn token(path: &Path) -> Result<Token, Error> {
 
 fn translate(snapshot: &git::Snapshot) -> Snapshot {
     // A file that could not be read is passed on with bytes that no parser accepts: present and invalid, never absent.
-    let file = |file: &git::File| SourceFile { path: file.path.clone(), bytes: file.bytes.clone(), blob: file.blob.clone() };
+    let file =
+        |file: &git::File| SourceFile { path: file.path.clone(), bytes: file.bytes.clone(), blob: file.blob.clone() };
     Snapshot {
         revision: snapshot.revision.clone(),
         commit: snapshot.commit.as_ref().map(|commit| status::Commit {

@@ -407,10 +407,9 @@ impl Run {
     /// Records were deleted at the source before they were copied, and the policy is to go on: it starts behind them.
     fn purged(&mut self, source: &TopicPartition, log_start: i64) {
         let Some(slot) = self.slots.get_mut(source) else { return };
-        let lost = u64::try_from(log_start - slot.partition.position()).unwrap_or(0);
         let stop = stops::purged(slot.partition.position(), log_start);
-        slot.assignment.cell.update(|view| view.lost += lost);
-        // What was read before the purge may still be in flight, so the flow restarts it once that is settled.
+        // What was read before the purge may still be in flight, so the flow restarts it once that is settled, and counts
+        // what was lost.
         self.step(source, Event::Stop(Stop { remedy: Remedy::Reread, ..stop }));
     }
 

@@ -36,6 +36,12 @@ const WELL_FILLED: usize = 64 * 1024;
 /// First and longest wait before what failed is sent again.
 const RETRY_MS: (u64, u64) = (50, 5_000);
 
+/// Failing for this long, a partition lets go of what it holds and asks the destination anew: its memory is others' too.
+const GIVE_UP_MS: u64 = 60_000;
+
+/// A chunk without one whole batch: it is asked for again after this long.
+const EMPTY_MS: u64 = 200;
+
 /// Idle for this long, a broker may have forgotten the producer: the next batch goes alone again.
 const IDLE_MS: u64 = 3_600_000;
 
@@ -84,6 +90,8 @@ pub enum Event {
     Stop(Stop),
     /// Nothing new is to be read or sent; what is in flight is awaited.
     Drain,
+    /// As [`Event::Drain`], and what fails is not sent again: the partition is settled as soon as nothing is on the wire.
+    GiveUp,
 }
 
 /// What the owner has to do.
@@ -171,6 +179,18 @@ pub struct Partition {
     in_flight: VecDeque<InFlight>,
     /// Batches to hand to the sink, oldest first.
     unsent: VecDeque<u64>,
+    /// Batches that the sink has and did not answer.
+    on_wire: usize,
+    /// Under this start something was acknowledged, or there was nothing to skip: positions may be written.
+    settled_start: bool,
+    /// When what fails began to.
+    failing_since: Option<u64>,
+    giving_up: bool,
+    /// Sequence of the first batch that was given up: the window's own is beyond it.
+    abandoned: Option<i32>,
+    /// The target has less than it acknowledged: no position moves any more.
+    lost: bool,
+    go_on_after_loss: bool,
     next_tag: u64,
     retry_at: Option<u64>,
     failures: u32,
@@ -220,6 +240,13 @@ impl Partition {
             window: if plain { Window::plain() } else { Window::new(start.sequence) },
             in_flight: VecDeque::new(),
             unsent: VecDeque::new(),
+            on_wire: 0,
+            settled_start: start.skip == 0,
+            failing_since: None,
+            giving_up: false,
+            abandoned: None,
+            lost: false,
+            go_on_after_loss: false,
             // Tags of an earlier life of this partition may still be answered: they must not be mistaken for ours.
             next_tag: generation << 32,
             retry_at: None,
@@ -260,7 +287,8 @@ impl Partition {
     /// The sequence of the first record behind the position.
     #[must_use]
     pub fn sequence(&self) -> i32 {
-        self.in_flight.front().map_or_else(|| self.window.next_sequence(), |flight| flight.sequence)
+        let front = self.in_flight.front().map(|flight| flight.sequence);
+        front.or(self.abandoned).unwrap_or_else(|| self.window.next_sequence())
     }
 
     /// Records behind what was read that are on the target already; they are still to be skipped.
@@ -309,6 +337,18 @@ impl Partition {
         self.in_flight.front().map(|f| f.ready.max_timestamp).or(queued)
     }
 
+    /// Whether the position may be written down. What a former identity wrote behind the start is told apart from ours
+    /// only by the record of the start, which so stays until a batch of ours is acknowledged.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.settled_start
+    }
+
+    /// A target that has less than it acknowledged (recreated, truncated) is written on, not a reason to stop.
+    pub fn go_on_after_loss(&mut self, go_on: bool) {
+        self.go_on_after_loss = go_on;
+    }
+
     /// No want before this moment: a byte limit is spent.
     pub fn hold_wants_until(&mut self, at: u64) {
         self.wants_after = at;
@@ -324,13 +364,17 @@ impl Partition {
                 }
                 self.wanting = false;
                 if self.stop.is_none() && !self.draining {
+                    if items.is_empty() {
+                        self.wants_after = now + EMPTY_MS;
+                    }
                     self.shaped(items, next, epoch, skip, &held);
                 }
             }
             Event::Ack { tag, outcome } => self.acknowledged(tag, outcome, now, &mut actions),
             Event::Tick => {}
             Event::Stop(stop) => self.stop_at(stop),
-            Event::Drain => {
+            Event::Drain | Event::GiveUp => {
+                self.giving_up |= matches!(event, Event::GiveUp);
                 self.draining = true;
                 self.queue.clear();
                 self.queue_bytes = 0;
@@ -342,7 +386,11 @@ impl Partition {
 
     /// The sink had no room for `tag`: it goes out before anything newer, at the next tick.
     pub fn not_sent(&mut self, tag: u64) {
-        let at = self.unsent.iter().position(|t| *t > tag).unwrap_or(self.unsent.len());
+        self.on_wire = self.on_wire.saturating_sub(1);
+        // By place, not by tag: the parts of a split batch have younger tags than what follows them.
+        let place = |tag: u64| self.in_flight.iter().position(|f| f.tag == tag);
+        let ours = place(tag);
+        let at = self.unsent.iter().position(|t| place(*t) > ours).unwrap_or(self.unsent.len());
         self.unsent.insert(at, tag);
     }
 
@@ -383,7 +431,11 @@ impl Partition {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
         }
-        if self.retry_at.is_none() {
+        if self.giving_up && self.on_wire == 0 {
+            self.abandon();
+        }
+        if self.retry_at.is_none() && !self.giving_up {
+            self.on_wire += self.unsent.len();
             actions.extend(self.unsent.drain(..).map(|tag| Action::Send { tag }));
         }
         while self.stop.is_none() && !self.draining && self.retry_at.is_none() {
@@ -432,6 +484,7 @@ impl Partition {
         let Some(sequence) = self.window.push(ready.records, tag) else { return };
         let next = ready.next_source_offset;
         self.in_flight.push_back(InFlight { tag, sequence, ready, next, epoch, held });
+        self.on_wire += 1;
         actions.push(Action::Send { tag });
     }
 
@@ -441,6 +494,7 @@ impl Partition {
         };
         match self.in_flight.back_mut() {
             Some(last) => last.next = next_source_offset,
+            None if self.lost => {}
             None => {
                 self.position = next_source_offset;
                 self.copied_epoch = epoch;
@@ -455,6 +509,7 @@ impl Partition {
         if !self.in_flight.iter().any(|f| f.tag == tag) {
             return;
         }
+        self.on_wire = self.on_wire.saturating_sub(1);
         let (reply, why) = read(outcome);
         if why.is_none() {
             self.last_ack = now;
@@ -475,8 +530,13 @@ impl Partition {
                         flight.sequence = sequence;
                     }
                     self.unsent.push_back(tag);
-                    if why.is_some() && self.retry_at.is_none() {
+                    if let Some(why) = why
+                        && self.retry_at.is_none()
+                    {
                         self.retry_at = Some(now + self.next_wait());
+                        if now.saturating_sub(*self.failing_since.get_or_insert(now)) >= GIVE_UP_MS {
+                            self.give_up(why);
+                        }
                     }
                 }
                 sequence::Action::Split { tag, .. } => self.too_large(tag, now, actions),
@@ -492,10 +552,35 @@ impl Partition {
         wait
     }
 
+    /// Nobody knows what of this was written; the next start finds out.
+    fn give_up(&mut self, why: &str) {
+        let offset = self.in_flight.front().map_or(self.position, |f| f.ready.first_source_offset);
+        self.giving_up = true;
+        self.stop_at(Stop {
+            state: "target-unavailable",
+            offset,
+            message: format!("the target refused for {} s: {why}", GIVE_UP_MS / 1_000),
+            hint: "see the remote topic's leader and replicas; it is tried again".to_owned(),
+            remedy: Remedy::Reread,
+        });
+    }
+
     /// Law 1: the window says done in order, so the position follows an unbroken row.
     fn settle(&mut self, tag: u64, base: Option<i64>, actions: &mut Vec<Action>) {
         let Some(flight) = self.in_flight.pop_front() else { return };
         debug_assert_eq!(flight.tag, tag, "done out of order");
+        if let (Some(base), Some(target)) = (base, self.target_next)
+            && base < target
+            && !self.go_on_after_loss
+        {
+            self.lost = true;
+            self.stop_at(stops::target_lost(flight.ready.first_source_offset, base, target));
+        }
+        if self.lost {
+            return;
+        }
+        self.settled_start = true;
+        self.failing_since = None;
         self.position = flight.next;
         self.copied_epoch = flight.epoch;
         let records = i64::from(flight.ready.records);
@@ -516,11 +601,12 @@ impl Partition {
     fn too_large(&mut self, tag: u64, now: u64, actions: &mut Vec<Action>) {
         let Some(at) = self.in_flight.iter().position(|f| f.tag == tag) else { return };
         let flight = &self.in_flight[at];
-        let half = (flight.ready.bytes / 2).max(1);
-        match shape::split_ready(&flight.ready, half) {
+        // Into two: nobody knows the target's limit but by trying, and a large record may fit although its half would not.
+        match shape::split_ready(&flight.ready, usize::MAX) {
             Ok(parts) => {
                 let (next, epoch, held) = (flight.next, flight.epoch, flight.held.clone());
                 let last = parts.len() - 1;
+                let mut sequence = flight.sequence;
                 let mut tags = Vec::with_capacity(parts.len());
                 self.in_flight.remove(at);
                 for (i, ready) in parts.into_iter().enumerate() {
@@ -528,7 +614,11 @@ impl Partition {
                     self.next_tag += 1;
                     tags.push((tag, ready.records));
                     let next = if i == last { next } else { ready.next_source_offset };
-                    let flight = InFlight { tag, sequence: -1, ready, next, epoch, held: held.clone() };
+                    let records = ready.records;
+                    let flight = InFlight { tag, sequence, ready, next, epoch, held: held.clone() };
+                    if sequence >= 0 {
+                        sequence = sequence::advance(sequence, records);
+                    }
                     self.in_flight.insert(at + i, flight);
                 }
                 let todo = self.window.split(tag, &tags);
@@ -566,8 +656,10 @@ impl Partition {
 
     /// The window has ended: nothing more is awaited, what was unresolved is found out at the next start.
     fn abandon(&mut self) {
+        self.abandoned = self.abandoned.or(self.in_flight.front().map(|flight| flight.sequence));
         self.in_flight.clear();
         self.unsent.clear();
+        self.on_wire = 0;
         self.retry_at = None;
         self.trouble = None;
     }
@@ -589,3 +681,6 @@ fn stop_of(offset: i64, why: &StopReason) -> Stop {
     let (state, hint) = stops::of_shape(why);
     Stop { state, offset, message: super::describe(why), hint: hint.to_owned(), remedy: Remedy::Person }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,10 +28,14 @@ pub struct Facts {
     pub earliest: i64,
     /// Source high watermark.
     pub latest: i64,
+    /// Where the source's log parted from the one that was read (KIP-101), before the position.
+    pub diverged: Option<i64>,
     /// Target high watermark.
     pub target_end: i64,
     /// What the target knows of the producer named in the position.
     pub producer: ProducerKnown,
+    /// Whether the target's high watermark may still rise to what it acknowledged: a new leader is about to know it.
+    pub may_lag: bool,
 }
 
 /// What the target's `DescribeProducers` said of one producer id (KIP-664).
@@ -96,6 +100,8 @@ pub struct Beginning {
     pub epoch: i32,
     /// Target offset that belongs to `next`, as far as known.
     pub target: Option<i64>,
+    /// Source offsets that were deleted before they were copied: `next` lies behind them.
+    pub lost: u64,
 }
 
 /// What to do about a topic that was deleted and created again.
@@ -103,6 +109,10 @@ pub struct Beginning {
 pub struct Rules {
     /// `mirrorkeeper.on.recreated`.
     pub on_recreated: Policy,
+    /// `mirrorkeeper.on.truncated`.
+    pub on_truncated: Policy,
+    /// `mirrorkeeper.on.purged`.
+    pub on_purged: Policy,
     /// `auto.offset.reset`.
     pub reset: Reset,
 }
@@ -110,12 +120,48 @@ pub struct Rules {
 /// The decision over `facts`.
 #[must_use]
 pub fn decide(facts: &Facts, rules: Rules) -> Decision {
+    match undecided(facts, rules) {
+        Decision::Begin(beginning) => readable(beginning, facts, rules),
+        // What is gone at the source can't be matched: the match begins with what is there.
+        Decision::Match { from, next } if next < facts.earliest => {
+            match readable(Beginning { next, skip: 0, epoch: -1, target: from, lost: 0 }, facts, rules) {
+                Decision::Begin(beginning) => Decision::Match { from, next: beginning.next },
+                other => other,
+            }
+        }
+        other => other,
+    }
+}
+
+/// `beginning`, moved behind what was deleted at the source (`mirrorkeeper.on.purged`) or back to where it ends now
+/// (`mirrorkeeper.on.truncated`).
+fn readable(beginning: Beginning, facts: &Facts, rules: Rules) -> Decision {
+    let Beginning { next, skip, target, .. } = beginning;
+    if next > facts.latest && rules.on_truncated == Policy::Continue {
+        // What was copied from there on is another history; the one that is there now is copied whole.
+        return Decision::Begin(Beginning { next: facts.latest, skip: 0, epoch: -1, ..beginning });
+    }
+    let gone = u64::try_from(facts.earliest - next).unwrap_or(0);
+    if gone == 0 {
+        return Decision::Begin(beginning);
+    }
+    // Of what is gone `skip` records were copied, if it had no holes; where it had, some are copied again (law 1).
+    let copied = gone.min(skip);
+    let lost = gone - copied;
+    if lost > 0 && rules.on_purged == Policy::Fail {
+        return Decision::Stop(super::stops::purged(next + i64::try_from(copied).unwrap_or(0), facts.earliest));
+    }
+    let target = target.map(|target| target + i64::try_from(copied).unwrap_or(0));
+    Decision::Begin(Beginning { next: facts.earliest, skip: skip - copied, epoch: -1, target, lost })
+}
+
+fn undecided(facts: &Facts, rules: Rules) -> Decision {
     let Some(position) = &facts.position else {
         let next = match rules.reset {
             Reset::Earliest => facts.earliest,
             Reset::Latest => facts.latest,
         };
-        return Decision::Begin(Beginning { next, skip: 0, epoch: -1, target: Some(facts.target_end) });
+        return begin(next, 0, -1, Some(facts.target_end));
     };
     let Some(beside) = &position.beside else {
         if facts.target_end == 0 {
@@ -129,11 +175,23 @@ pub fn decide(facts: &Facts, rules: Rules) -> Decision {
             Policy::Fail => Decision::Stop(recreated("source-recreated", "source", position.next)),
         };
     }
+    if let Some(end) = facts.diverged.filter(|end| *end < position.next) {
+        return match rules.on_truncated {
+            Policy::Continue => begin(end, 0, -1, Some(facts.target_end)),
+            Policy::Fail => Decision::Stop(super::stops::source_truncated(position.next, end)),
+        };
+    }
     if differ(beside.target_id.as_deref(), facts.target_id.as_deref()) {
         return match rules.on_recreated {
             Policy::Continue => begin(position.next, 0, beside.epoch, Some(facts.target_end)),
             Policy::Fail => Decision::Stop(recreated("target-recreated", "remote", position.next)),
         };
+    }
+    if let Some(target) = beside.target
+        && facts.target_end < target
+        && !facts.may_lag
+    {
+        return lost(facts, beside.epoch, position.next, target, rules);
     }
     if beside.producer < 0 {
         return match beside.target {
@@ -141,10 +199,17 @@ pub fn decide(facts: &Facts, rules: Rules) -> Decision {
             from => Decision::Match { from, next: position.next },
         };
     }
+    if let Some(target) = beside.target
+        && facts.target_end < target
+    {
+        return Decision::NotYetReplicated { until: target };
+    }
     match facts.producer {
         ProducerKnown::Wrote { epoch, last_sequence } if epoch == beside.producer_epoch => {
-            let arrived = (i64::from(last_sequence) + 1 - i64::from(beside.sequence)) & SEQUENCE_MASK;
-            arrived_records(position.next, beside.skip + arrived.unsigned_abs(), facts.target_end, beside)
+            match arrived(last_sequence, beside.sequence) {
+                Some(arrived) => arrived_records(position.next, beside.skip + arrived, facts.target_end, beside),
+                None => lost(facts, beside.epoch, position.next, facts.target_end, rules),
+            }
         }
         // Our latest identity wrote nothing yet: what an earlier one wrote is in `skip`.
         ProducerKnown::Wrote { epoch, .. } if epoch < beside.producer_epoch => {
@@ -165,10 +230,24 @@ pub fn decide(facts: &Facts, rules: Rules) -> Decision {
 #[must_use]
 pub fn scanned(position: &Position, last_sequence: Option<i32>) -> Decision {
     let Some(beside) = &position.beside else { return begin(position.next, 0, -1, None) };
-    let arrived = last_sequence
-        .map_or(0, |last| (i64::from(last) + 1 - i64::from(beside.sequence)) & SEQUENCE_MASK)
-        .unsigned_abs();
+    // Older than the position, where its target offset is only a lower bound: nothing came since.
+    let arrived = last_sequence.and_then(|last| arrived(last, beside.sequence)).unwrap_or(0);
     begin(position.next, beside.skip + arrived, beside.epoch, beside.target)
+}
+
+/// Records behind the position up to `last_sequence`; `None` when that lies before it: sequences wrap, so what looks
+/// like more than half of their range is less than nothing.
+fn arrived(last_sequence: i32, sequence: i32) -> Option<u64> {
+    let arrived = (i64::from(last_sequence) + 1 - i64::from(sequence)) & SEQUENCE_MASK;
+    (arrived <= SEQUENCE_MASK / 2).then_some(arrived.unsigned_abs())
+}
+
+/// The target has less than it acknowledged.
+fn lost(facts: &Facts, epoch: i32, next: i64, expected: i64, rules: Rules) -> Decision {
+    match rules.on_truncated {
+        Policy::Continue => begin(next, 0, epoch, Some(facts.target_end)),
+        Policy::Fail => Decision::Stop(super::stops::target_lost(next, facts.target_end, expected)),
+    }
 }
 
 /// The sequence at which `identity` goes on: behind what it wrote already, else 0.
@@ -192,7 +271,7 @@ fn arrived_records(next: i64, skip: u64, target_end: i64, beside: &super::progre
 }
 
 fn begin(next: i64, skip: u64, epoch: i32, target: Option<i64>) -> Decision {
-    Decision::Begin(Beginning { next, skip, epoch, target })
+    Decision::Begin(Beginning { next, skip, epoch, target, lost: 0 })
 }
 
 fn differ(then: Option<&str>, now: Option<&str>) -> bool {
@@ -214,7 +293,12 @@ mod tests {
     use super::super::progress::Beside;
     use super::*;
 
-    const RULES: Rules = Rules { on_recreated: Policy::Fail, reset: Reset::Earliest };
+    const RULES: Rules = Rules {
+        on_recreated: Policy::Fail,
+        on_truncated: Policy::Fail,
+        on_purged: Policy::Continue,
+        reset: Reset::Earliest,
+    };
 
     fn beside() -> Beside {
         Beside {
@@ -237,8 +321,10 @@ mod tests {
             target_id: Some("t".into()),
             earliest: 0,
             latest: 1_000,
+            diverged: None,
             target_end,
             producer,
+            may_lag: false,
         }
     }
 
@@ -289,6 +375,43 @@ mod tests {
         let newer = ProducerKnown::Wrote { epoch: 3, last_sequence: 0 };
         assert_eq!(decide(&facts(Some(beside()), 60, newer), RULES), Decision::Match { from: Some(50), next: 100 });
         assert_eq!(decide(&facts(None, 60, newer), RULES), Decision::Match { from: None, next: 100 });
+    }
+
+    #[test]
+    fn what_was_purged_is_passed_over_and_counted() {
+        let wrote = ProducerKnown::Wrote { epoch: 2, last_sequence: 14 };
+        let purged = Facts { earliest: 108, ..facts(Some(beside()), 55, wrote) };
+        let expected = Beginning { next: 108, skip: 0, epoch: -1, target: Some(55), lost: 3 };
+        assert_eq!(decide(&purged, RULES), Decision::Begin(expected));
+        let half = Facts { earliest: 103, ..purged.clone() };
+        let expected = Beginning { next: 103, skip: 2, epoch: -1, target: Some(53), lost: 0 };
+        assert_eq!(decide(&half, RULES), Decision::Begin(expected));
+        let fail = Rules { on_purged: Policy::Fail, ..RULES };
+        assert!(matches!(decide(&purged, fail), Decision::Stop(stop) if stop.state == "source-purged"));
+        assert!(matches!(decide(&half, fail), Decision::Begin(_)), "nothing is lost");
+    }
+
+    #[test]
+    fn a_target_with_less_than_it_acknowledged_is_named() {
+        let wrote = ProducerKnown::Wrote { epoch: 2, last_sequence: 7 };
+        for facts in [facts(Some(beside()), 48, ProducerKnown::Absent), facts(Some(beside()), 60, wrote)] {
+            assert!(matches!(decide(&facts, RULES), Decision::Stop(stop) if stop.state == "target-truncated"));
+            let go_on = Rules { on_truncated: Policy::Continue, ..RULES };
+            assert!(matches!(decide(&facts, go_on), Decision::Begin(Beginning { next: 100, skip: 0, .. })));
+        }
+        let position = Position { next: 100, beside: Some(beside()) };
+        assert_eq!(scanned(&position, Some(7)), begin(100, 0, 3, Some(50)));
+        assert_eq!(scanned(&position, Some(12)), begin(100, 3, 3, Some(50)));
+    }
+
+    #[test]
+    fn a_source_that_was_cut_stops_or_is_copied_from_the_cut() {
+        let cut = Facts { diverged: Some(90), ..facts(Some(beside()), 50, ProducerKnown::Absent) };
+        assert!(matches!(decide(&cut, RULES), Decision::Stop(stop) if stop.state == "source-truncated"));
+        let go_on = Rules { on_truncated: Policy::Continue, ..RULES };
+        assert_eq!(decide(&cut, go_on), begin(90, 0, -1, Some(50)));
+        let short = Facts { latest: 80, ..facts(Some(beside()), 50, ProducerKnown::Absent) };
+        assert_eq!(decide(&short, go_on), begin(80, 0, -1, Some(50)));
     }
 
     #[test]

@@ -121,6 +121,32 @@ pub fn purged(position: i64, log_start: i64) -> Stop {
     }
 }
 
+/// The source's log was cut before the position.
+#[must_use]
+pub fn source_truncated(position: i64, end: i64) -> Stop {
+    Stop {
+        state: "source-truncated",
+        offset: position,
+        message: format!("the source's log was cut at {end}: records before the position {position} were replaced"),
+        hint: "an unclean leader election at the source: see mirrorkeeper.on.truncated".to_owned(),
+        remedy: Remedy::Person,
+    }
+}
+
+/// The target wrote a batch before the end of what it had acknowledged.
+#[must_use]
+pub fn target_lost(offset: i64, base: i64, expected: i64) -> Stop {
+    Stop {
+        state: "target-truncated",
+        offset,
+        message: format!(
+            "the target wrote at offset {base} although it had acknowledged records up to {expected}: the remote topic was truncated or created again"
+        ),
+        hint: "records that were copied are gone there: restore them, or go on with mirrorkeeper.on.recreated=continue (on.truncated for a truncated one)".to_owned(),
+        remedy: Remedy::Person,
+    }
+}
+
 /// The shaping of a chunk did not end.
 #[must_use]
 pub fn shaping(offset: i64, blocked: &Blocked) -> Stop {

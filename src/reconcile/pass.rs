@@ -85,6 +85,7 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             retries: &BTreeMap::new(),
             estimates: &BTreeMap::new(),
             problems: &[],
+            standby: None,
             pass: &Pass::default(),
         };
         let (status, receiver) = watch::channel(Arc::new(derive(&empty)));
@@ -164,9 +165,14 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             done: vec![],
         };
         self.read_snapshot(&mut turn).await;
-        self.load_state(&mut turn).await;
-        self.observe(&mut turn).await;
-        self.resume(&mut turn).await;
+        if self.standby().is_some() {
+            // Whoever holds the group may be writing: what was known is old, and even opening a topic would be a write.
+            self.state = None;
+        } else {
+            self.load_state(&mut turn).await;
+            self.observe(&mut turn).await;
+            self.resume(&mut turn).await;
+        }
         let mut answers = Vec::with_capacity(requests.len());
         for Request { ask, answer } in requests {
             answers.push((answer, self.answer(ask, &mut turn).await));
@@ -219,9 +225,6 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
     }
 
     async fn load_state(&mut self, turn: &mut Turn) {
-        if self.standby().is_some() {
-            self.state = None;
-        }
         if self.state.is_none() {
             match bounded(|| "reading the state".to_owned(), self.settings.deadline, self.store.load()).await {
                 Ok(state) => {
@@ -347,6 +350,7 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             at: Some(turn.began),
             seconds: seconds_between(turn.began, now),
         };
+        let standby = self.standby();
         derive(&View {
             instance: &self.settings.instance,
             owner: &self.owner,
@@ -360,6 +364,7 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
             retries: &retries,
             estimates: &estimates,
             problems: &turn.problems,
+            standby: standby.as_deref(),
             pass: &pass,
         })
     }

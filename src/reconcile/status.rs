@@ -410,6 +410,8 @@ pub struct View<'a> {
     pub estimates: &'a BTreeMap<Name, Estimate>,
     /// What is wrong with the instance as a whole.
     pub problems: &'a [Problem],
+    /// Why this process may not write, while it may not: another member holds the group.
+    pub standby: Option<&'a str>,
     /// The pass.
     pub pass: &'a Pass,
 }

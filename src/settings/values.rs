@@ -77,8 +77,9 @@ pub(super) fn size(text: &str) -> Result<usize, Bad> {
 
 /// `3`, `20%` or `3,20%`. What isn't said keeps its default.
 pub(super) fn max_deletes(text: &str) -> Result<MaxDeletes, Bad> {
-    let unreadable =
-        || bad("it is no limit of deletions", "write a number, a percentage or both: 3, 20% or 3,20%; 0 asks every time");
+    let unreadable = || {
+        bad("it is no limit of deletions", "write a number, a percentage or both: 3, 20% or 3,20%; 0 asks every time")
+    };
     let mut limits = MaxDeletes::default();
     let (mut counted, mut shared) = (false, false);
     for part in text.split(',').map(str::trim) {

@@ -27,6 +27,7 @@ pub(crate) struct Options {
     properties: Vec<(String, String)>,
     listeners: Vec<Listener>,
     format: Vec<String>,
+    jvm: Option<&'static [&'static str]>,
 }
 
 /// A listener beside the plain one that every broker has.
@@ -48,6 +49,7 @@ pub(crate) struct Cluster {
 struct Node {
     id: i32,
     folder: PathBuf,
+    jvm: Option<&'static [&'static str]>,
     /// By listener name.
     ports: BTreeMap<&'static str, u16>,
     proxies: BTreeMap<&'static str, Proxy>,
@@ -77,6 +79,12 @@ impl Options {
     /// A further plain listener behind a delaying proxy, whose port the brokers advertise.
     pub(crate) fn delayed(mut self, name: &'static str, one_way: Duration) -> Self {
         self.listeners.push(Listener { name, protocol: "PLAINTEXT", delay: Some(one_way) });
+        self
+    }
+
+    /// Options of the brokers' JVMs in place of the suite's own, which favour a quick start.
+    pub(crate) fn jvm(mut self, options: &'static [&'static str]) -> Self {
+        self.jvm = Some(options);
         self
     }
 
@@ -248,7 +256,7 @@ impl Node {
         let ports: BTreeMap<_, _> = listeners.iter().map(|listener| (listener.name, free_port())).collect();
         let delayed = listeners.iter().filter_map(|listener| Some((listener.name, listener.delay?)));
         let proxies = delayed.map(|(name, delay)| (name, Proxy::start(ports[name], delay))).collect();
-        let node = Self { id, folder, ports, proxies, process: Mutex::new(None) };
+        let node = Self { id, folder, jvm: options.jvm, ports, proxies, process: Mutex::new(None) };
 
         let properties = node.properties(controller, &listeners, options);
         let text: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
@@ -344,7 +352,11 @@ impl Node {
     fn start(&self, kafka: &Kafka) {
         let properties = self.folder.join("server.properties").display().to_string();
         let log = self.folder.join("broker.log");
-        let process = kafka.start(&format!("broker {}", self.id), "320m", "kafka.Kafka", &[&properties], &log);
+        let (name, class) = (format!("broker {}", self.id), "kafka.Kafka");
+        let process = match self.jvm {
+            None => kafka.start(&name, "320m", class, &[&properties], &log),
+            Some(jvm) => kafka.start_with(&name, jvm, class, &[&properties], &log),
+        };
         let before = self.process.lock().expect("not poisoned").replace(process);
         assert!(before.is_none(), "broker {} runs already", self.id);
     }

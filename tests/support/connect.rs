@@ -44,6 +44,17 @@ impl Group {
 impl Worker {
     /// Starts a worker on the cluster; `more` replaces and adds worker properties. Nothing is waited for.
     pub(crate) fn start(kafka: &Kafka, cluster: &Cluster, group: &Group, more: &[(&str, &str)]) -> Self {
+        Self::start_with(kafka, &["-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"], cluster, group, more)
+    }
+
+    /// Like [`Worker::start`], with other options of its JVM.
+    pub(crate) fn start_with(
+        kafka: &Kafka,
+        jvm: &[&str],
+        cluster: &Cluster,
+        group: &Group,
+        more: &[(&str, &str)],
+    ) -> Self {
         let home = folder("connect");
         let port = free_port();
         let bootstrap = cluster.bootstrap();
@@ -71,7 +82,7 @@ impl Worker {
         fs::write(&file, text).expect("the run's folder can be written");
         let class = "org.apache.kafka.connect.cli.ConnectDistributed";
         let log = home.join("worker.log");
-        let process = kafka.start("the Connect worker", "320m", class, &[&file.display().to_string()], &log);
+        let process = kafka.start_with("the Connect worker", jvm, class, &[&file.display().to_string()], &log);
         Self { process, port }
     }
 
@@ -109,6 +120,20 @@ impl Worker {
             let running = !tasks.is_empty() && tasks.iter().all(|task| task["state"] == "RUNNING");
             if running && status["connector"]["state"] == "RUNNING" { Ok(()) } else { Err(status.to_string()) }
         });
+    }
+
+    /// Deletes a connector.
+    #[track_caller]
+    pub(crate) fn delete(&self, name: &str) {
+        let url = format!("http://127.0.0.1:{}/connectors/{name}", self.port);
+        wait_for(&format!("connector {name} is deleted"), PATIENCE, || {
+            request(reqwest::Method::DELETE, &url, None).map(drop)
+        });
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// What it has logged.

@@ -103,6 +103,21 @@ impl Daemon {
         format!("http://127.0.0.1:{}", self.options.port)
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// How it ended and the end of its log, if it has.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        self.process.exited().map(|status| format!("{status}: {}", self.process.log_tail()))
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+
     /// What it has logged, since the first start in this place.
     pub(crate) fn log(&self) -> String {
         self.process.log()

@@ -25,6 +25,9 @@ rootLogger.level=${sys:bench.log.level:-WARN}
 rootLogger.appenderRef.out.ref=out
 ";
 
+/// Many short-lived JVMs on few cores: start quickly and stay small rather than run fast after minutes.
+const SMALL: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
 /// How to start Apache Kafka's classes.
 #[derive(Clone, Debug)]
 pub(crate) struct Kafka {
@@ -57,7 +60,12 @@ pub(crate) fn kafka() -> Option<&'static Kafka> {
 impl Kafka {
     /// Starts a class as a process that ends with the test binary.
     pub(crate) fn start(&self, name: &str, heap: &str, class: &str, args: &[&str], log: &Path) -> Watched {
-        let mut all = self.options(heap, "INFO");
+        self.start_with(name, &[&format!("-Xmx{heap}"), SMALL[0], SMALL[1]], class, args, log)
+    }
+
+    /// Like [`Kafka::start`], with the JVM's options in place of the suite's own, which favour a quick start.
+    pub(crate) fn start_with(&self, name: &str, jvm: &[&str], class: &str, args: &[&str], log: &Path) -> Watched {
+        let mut all = self.options(jvm, "INFO");
         all.push(class.to_owned());
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         Watched::spawn(name, &self.java, all, &[], log)
@@ -82,7 +90,7 @@ impl Kafka {
     /// Runs one of Kafka's tools to its end, successful or not.
     pub(crate) fn try_tool(&self, class: &str, args: &[&str]) -> Output {
         Command::new(&self.java)
-            .args(self.options("256m", "WARN"))
+            .args(self.options(&["-Xmx256m", SMALL[0], SMALL[1]], "WARN"))
             .arg(class)
             .args(args)
             .stdin(Stdio::null())
@@ -90,18 +98,16 @@ impl Kafka {
             .expect("java can be started")
     }
 
-    fn options(&self, heap: &str, level: &str) -> Vec<String> {
-        vec![
-            format!("-Xmx{heap}"),
-            // Many short-lived JVMs on few cores: start quickly and stay small rather than run fast after minutes.
-            "-XX:+UseSerialGC".to_owned(),
-            "-XX:TieredStopAtLevel=1".to_owned(),
+    fn options(&self, jvm: &[&str], level: &str) -> Vec<String> {
+        let jvm = jvm.iter().map(|option| (*option).to_owned());
+        let ours = [
             "-Xshare:auto".to_owned(),
             format!("-Dbench.log.level={level}"),
             format!("-Dlog4j2.configurationFile={}", self.logging.display()),
             "-cp".to_owned(),
             self.classpath.clone(),
-        ]
+        ];
+        jvm.chain(ours).collect()
     }
 }
 

@@ -4,12 +4,15 @@
 //! Law: one progress record that names the new identity is acknowledged before its first batch, so that a crash at any
 //! moment leaves the destination able to say who wrote behind the position.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+
 use super::Wanted;
-use crate::kafka::admin::offsets::{Isolation, OffsetSpec, list_offsets};
+use crate::kafka::admin::offsets::{Isolation, OffsetSpec, list_offsets, offset_for_leader_epoch};
 use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::admin::producers::describe_producers;
 use crate::kafka::{self, Cluster, TopicPartition};
@@ -20,6 +23,9 @@ use crate::mirror::tail;
 
 /// How long accepted records may take to be replicated at the target before the partition is tried again later.
 const REPLICATED_WITHIN: Duration = Duration::from_secs(20);
+
+/// Partitions whose target is being asked, scanned or matched at the same time.
+const ASKED_AT_ONCE: usize = 16;
 
 /// How often the target is asked meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -38,7 +44,7 @@ pub(super) struct Context<'a> {
 /// One partition's beginning.
 pub(super) enum Begun {
     /// It may be assigned.
-    Ready { wanted: Wanted, start: Start, target_next: Option<i64>, note: Option<String> },
+    Ready { wanted: Wanted, start: Start, target_next: Option<i64>, lost: u64, note: Option<String> },
     /// It stands still, or is tried again later.
     Not { wanted: Wanted, stop: Stop },
 }
@@ -64,19 +70,33 @@ pub(super) async fn begin(context: &Context<'_>, wanted: Vec<Wanted>) -> Result<
         .collect();
     let producers = if asked.is_empty() { HashMap::new() } else { producers(context.target, &asked).await };
 
+    let diverged = diverged(context.source, &positions).await;
     let mut begun = Vec::with_capacity(wanted.len());
+    let mut known = Vec::with_capacity(wanted.len());
     for w in wanted {
+        let offset = positions.get(&w.source).and_then(|p| p.as_ref().ok()?.as_ref()).map_or(0, |p| p.next);
         let stop =
-            |state, message: String, remedy| Stop { state, offset: 0, message, hint: "see the message".into(), remedy };
-        let (Some(earliest), Some(latest)) = (found(&earliest, &w.source), found(&latest, &w.source)) else {
-            let why = missing("source", &w.source);
-            begun.push(Begun::Not { stop: stop("source-unknown", why, Remedy::Reread), wanted: w });
-            continue;
+            |state, message: String, remedy| Stop { state, offset, message, hint: "see the message".into(), remedy };
+        let ask = |offsets: &Offsets, side: &str, tp: &TopicPartition| match offsets.get(tp) {
+            Some(Ok(offset)) if *offset >= 0 => Ok(*offset),
+            Some(Err(error)) => Err(format!("{}: {}", missing(side, tp), crate::mirror::describe(error))),
+            _ => Err(missing(side, tp)),
         };
-        let Some(target_end) = found(&ends, &w.target) else {
-            let why = missing("target", &w.target);
-            begun.push(Begun::Not { stop: stop("target-unknown", why, Remedy::Reread), wanted: w });
-            continue;
+        let ends_of_source =
+            ask(&earliest, "source", &w.source).and_then(|e| Ok((e, ask(&latest, "source", &w.source)?)));
+        let (earliest, latest) = match ends_of_source {
+            Ok(found) => found,
+            Err(why) => {
+                begun.push(Begun::Not { stop: stop("source-unknown", why, Remedy::Reread), wanted: w });
+                continue;
+            }
+        };
+        let target_end = match ask(&ends, "target", &w.target) {
+            Ok(found) => found,
+            Err(why) => {
+                begun.push(Begun::Not { stop: stop("target-unknown", why, Remedy::Reread), wanted: w });
+                continue;
+            }
         };
         let position = match positions.remove(&w.source) {
             Some(Ok(position)) => position,
@@ -94,10 +114,26 @@ pub(super) async fn begin(context: &Context<'_>, wanted: Vec<Wanted>) -> Result<
             target_id: w.target_id.clone(),
             earliest,
             latest,
+            diverged: diverged.get(&w.source).copied(),
             target_end,
             producer,
+            may_lag: true,
         };
-        begun.push(context.one(w, facts).await?);
+        known.push((w, facts));
+    }
+    // Side by side: one that has to wait for its replicas, or to be scanned, holds up no other (law 7).
+    let mut known = known.into_iter();
+    let mut asked: FuturesUnordered<BoxFuture<'_, Begun>> = FuturesUnordered::new();
+    loop {
+        while asked.len() < ASKED_AT_ONCE
+            && let Some((w, facts)) = known.next()
+        {
+            asked.push(context.one_of_many(w, facts).boxed());
+        }
+        match asked.next().await {
+            Some(one) => begun.push(one),
+            None => break,
+        }
     }
     context.write_identity(&begun).await?;
     Ok(begun)
@@ -113,6 +149,14 @@ impl Context<'_> {
         }
     }
 
+    async fn one_of_many(&self, wanted: Wanted, facts: Facts) -> Begun {
+        let position = facts.position.as_ref().map_or(0, |p| p.next);
+        match self.one(wanted.clone(), facts).await {
+            Ok(begun) => begun,
+            Err(error) => Begun::Not { stop: unreadable(position, &error), wanted },
+        }
+    }
+
     async fn one(&self, wanted: Wanted, mut facts: Facts) -> Result<Begun, kafka::Error> {
         let deadline = tokio::time::Instant::now() + REPLICATED_WITHIN;
         let mut decision = start::decide(&facts, self.rules);
@@ -122,12 +166,18 @@ impl Context<'_> {
                 Decision::Stop(stop) => return Ok(Begun::Not { wanted, stop }),
                 Decision::NotYetReplicated { until } => {
                     if tokio::time::Instant::now() > deadline {
-                        let stop = not_replicated(&wanted, until, facts.target_end);
-                        return Ok(Begun::Not { wanted, stop });
+                        if !facts.may_lag {
+                            let stop = not_replicated(&wanted, until, facts.target_end);
+                            return Ok(Begun::Not { wanted, stop });
+                        }
+                        facts.may_lag = false;
                     }
                     tokio::time::sleep(ASK_EVERY).await;
                     let ends = offsets(self.target, std::slice::from_ref(&wanted.target), OffsetSpec::Latest).await?;
-                    facts.target_end = found(&ends, &wanted.target).unwrap_or(facts.target_end);
+                    facts.target_end = match ends.get(&wanted.target) {
+                        Some(Ok(end)) if *end >= 0 => *end,
+                        _ => facts.target_end,
+                    };
                     let asked = producers(self.target, std::slice::from_ref(&wanted.target)).await;
                     facts.producer = producer_known(facts.position.as_ref(), asked.get(&wanted.target));
                     start::decide(&facts, self.rules)
@@ -161,7 +211,7 @@ impl Context<'_> {
                         tail::Matched::Exactly(skip) => (skip, None),
                         tail::Matched::Undecided { at_most } => (0, Some(may_repeat(&wanted, at_most))),
                     };
-                    let beginning = Beginning { next, skip, epoch: -1, target: None };
+                    let beginning = Beginning { next, skip, epoch: -1, target: None, lost: 0 };
                     return Ok(self.ready(wanted, &facts, beginning, note));
                 }
             };
@@ -170,9 +220,9 @@ impl Context<'_> {
 
     fn ready(&self, wanted: Wanted, facts: &Facts, beginning: Beginning, note: Option<String>) -> Begun {
         let sequence = start::next_sequence(facts.position.as_ref(), beginning.skip, self.identity);
-        let Beginning { next, skip, epoch, target } = beginning;
+        let Beginning { next, skip, epoch, target, lost } = beginning;
         let start = Start { next, skip, epoch, identity: self.identity, sequence };
-        Begun::Ready { wanted, start, target_next: target, note }
+        Begun::Ready { wanted, start, target_next: target, lost, note }
     }
 
     async fn write_identity(&self, begun: &[Begun]) -> Result<(), kafka::Error> {
@@ -208,7 +258,7 @@ impl Context<'_> {
 }
 
 fn behind(facts: &Facts) -> Beginning {
-    Beginning { next: facts.earliest, skip: 0, epoch: -1, target: Some(facts.target_end) }
+    Beginning { next: facts.earliest, skip: 0, epoch: -1, target: Some(facts.target_end), lost: 0 }
 }
 
 fn producer_known(
@@ -240,19 +290,52 @@ async fn producers(
     }
 }
 
-/// Offsets by partition; those that can't be told are absent and the caller treats them as unknown, not as zero.
-async fn offsets(
-    cluster: &Cluster,
-    partitions: &[TopicPartition],
-    spec: OffsetSpec,
-) -> Result<BTreeMap<TopicPartition, i64>, kafka::Error> {
-    let asked: Vec<_> = partitions.iter().map(|tp| (tp.clone(), spec)).collect();
+/// What was told of each partition.
+type Offsets = HashMap<TopicPartition, Result<i64, kafka::Error>>;
+
+/// Offsets by partition; those that can't be told are unknown, not zero.
+async fn offsets(cluster: &Cluster, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Offsets, kafka::Error> {
+    // Several source topics may be merged into one remote topic: it is asked for once.
+    let mut asked: Vec<_> = partitions.iter().map(|tp| (tp.clone(), spec)).collect();
+    asked.sort_by(|(a, _), (b, _)| a.cmp(b));
+    asked.dedup_by(|(a, _), (b, _)| a == b);
     let answers = list_offsets(cluster, &asked, Isolation::ReadUncommitted).await?;
-    Ok(answers.into_iter().filter_map(|(tp, answer)| Some((tp, answer.ok()?.offset))).collect())
+    Ok(answers.into_iter().map(|(tp, answer)| (tp, answer.map(|info| info.offset))).collect())
 }
 
-fn found(offsets: &BTreeMap<TopicPartition, i64>, tp: &TopicPartition) -> Option<i64> {
-    offsets.get(tp).copied().filter(|offset| *offset >= 0)
+/// Where the source's logs end for the epochs that were read, for those that can be asked (KIP-101). What can't be told
+/// here the fetcher finds out.
+async fn diverged(
+    source: &Cluster,
+    positions: &HashMap<TopicPartition, Result<Option<Position>, progress::Error>>,
+) -> HashMap<TopicPartition, i64> {
+    let epoch = |position: &Result<Option<Position>, progress::Error>| {
+        position.as_ref().ok()?.as_ref()?.beside.as_ref().map(|b| b.epoch).filter(|epoch| *epoch >= 0)
+    };
+    let asked: Vec<_> = positions.iter().filter_map(|(tp, p)| Some((tp.clone(), epoch(p)?))).collect();
+    if asked.is_empty() {
+        return HashMap::new();
+    }
+    match offset_for_leader_epoch(source, &asked).await {
+        Ok(answers) => answers
+            .into_iter()
+            .filter_map(|(tp, answer)| Some((tp, answer.ok()?.end_offset)).filter(|(_, end)| *end >= 0))
+            .collect(),
+        Err(error) => {
+            tracing::debug!(%error, "the source does not tell the ends of its epochs");
+            HashMap::new()
+        }
+    }
+}
+
+fn unreadable(offset: i64, error: &kafka::Error) -> Stop {
+    Stop {
+        state: "tail-unreadable",
+        offset,
+        message: format!("what arrived at the target can't be found out: {}", crate::mirror::describe(error)),
+        hint: error.hint().unwrap_or_else(|| "it is tried again".to_owned()),
+        remedy: Remedy::Reread,
+    }
 }
 
 fn missing(side: &str, tp: &TopicPartition) -> String {

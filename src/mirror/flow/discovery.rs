@@ -31,6 +31,8 @@ const MAX_MESSAGE_BYTES: usize = 1_048_588;
 pub(super) struct Discovered {
     pub(super) at: Instant,
     pub(super) wanted: Vec<Wanted>,
+    /// Source partitions whose remote partition is not there yet, with the remote topic: looked for again soon.
+    pub(super) pending: Vec<(TopicPartition, Arc<str>)>,
     /// By remote topic: what the target takes.
     pub(super) policies: HashMap<Arc<str>, Arc<ShapePolicy>>,
     /// By area.
@@ -70,8 +72,8 @@ pub(super) async fn discover(
         remote = remote_topics(config, target, &picked).await?;
     }
     let policies = policies(config, clients, target, &remote).await?;
-    let wanted = wanted(config, &picked, &remote);
-    Ok(Discovered { at: Instant::now(), wanted, policies, problems })
+    let (wanted, pending) = wanted(config, &picked, &remote);
+    Ok(Discovered { at: Instant::now(), wanted, pending, policies, problems })
 }
 
 async fn remote_topics(
@@ -222,24 +224,30 @@ async fn policies(
     Ok(names.iter().map(|name| (Arc::from(name.as_str()), policy(name))).collect())
 }
 
-/// Partitions that exist on both sides; those whose remote partition is not there yet come with the next look.
-fn wanted(config: &FlowConfig, picked: &[TopicInfo], remote: &HashMap<String, TopicInfo>) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
+/// Partitions that exist on both sides, and those whose remote partition is not there yet.
+fn wanted(
+    config: &FlowConfig,
+    picked: &[TopicInfo],
+    remote: &HashMap<String, TopicInfo>,
+) -> (Vec<Wanted>, Vec<(TopicPartition, Arc<str>)>) {
+    let (mut wanted, mut pending) = (Vec::new(), Vec::new());
     for topic in picked {
         let name: Arc<str> = remote_name(config, &topic.name).into();
-        let Some(there) = remote.get(&*name) else { continue };
+        let there = remote.get(&*name);
         for partition in &topic.partitions {
-            if there.partitions.iter().any(|p| p.index == partition.index) {
-                wanted.push(Wanted {
-                    source: TopicPartition { topic: Arc::from(&*topic.name), partition: partition.index },
+            let source = TopicPartition { topic: Arc::from(&*topic.name), partition: partition.index };
+            match there.filter(|there| there.partitions.iter().any(|p| p.index == partition.index)) {
+                Some(there) => wanted.push(Wanted {
+                    source,
                     source_id: Some(topic.id).filter(|id| !id.is_nil()),
                     target: TopicPartition { topic: name.clone(), partition: partition.index },
                     target_id: Some(there.id).filter(|id| !id.is_nil()).map(|id| id.to_string()),
-                });
+                }),
+                None => pending.push((source, name.clone())),
             }
         }
     }
-    wanted
+    (wanted, pending)
 }
 
 fn refused(problems: &mut HashMap<&'static str, Problem>, area: &'static str, topic: &str, error: &kafka::Error) {

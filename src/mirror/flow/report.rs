@@ -101,6 +101,9 @@ pub(super) fn report(
             all.push(problem.clone());
             health = health.max(Health::Degraded);
         }
+        if phase == Phase::Running && view.stop.is_none() && view.position.is_none() {
+            health = health.max(Health::Starting);
+        }
         standing += usize::from(view.stop.as_ref().is_some_and(|stop| stop.remedy != Remedy::Reread));
         if phase == Phase::Running && view.stop.is_none() && view.stalled(now_ms, stall_after_ms) {
             stalled += 1;

@@ -33,6 +33,9 @@ const PERSON: (Duration, Duration) = (Duration::from_secs(15), Duration::from_se
 /// Not for ever, so that deadlines can be computed: longer than any process lives.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// A new remote topic is known to all brokers within moments.
+const AWAITED: Duration = Duration::from_millis(500);
+
 /// Partitions begun in one go: bounds the size of requests and of the identity records written at once.
 const BEGIN_AT_ONCE: usize = 200;
 
@@ -160,6 +163,12 @@ impl Session {
         self.config.refresh_topics.unwrap_or(NEVER)
     }
 
+    /// When topics are looked for again: soon, while a remote partition is awaited.
+    fn refresh_after(&self, discovered: &Discovered) -> Duration {
+        let every = self.refresh_every();
+        if discovered.pending.is_empty() { every } else { every.min(AWAITED) }
+    }
+
     /// When something is due next.
     fn next_round(&self) -> Duration {
         let now = Instant::now();
@@ -167,7 +176,7 @@ impl Session {
         let refresh = self
             .discovered
             .as_ref()
-            .map_or(Duration::ZERO, |d| (d.at + self.refresh_every()).saturating_duration_since(now));
+            .map_or(Duration::ZERO, |d| (d.at + self.refresh_after(d)).saturating_duration_since(now));
         again.into_iter().chain([refresh, LOOK_EVERY]).min().unwrap_or(LOOK_EVERY).max(Duration::from_millis(20))
     }
 
@@ -178,7 +187,7 @@ impl Session {
             self.restart().await;
         }
         self.connect().await?;
-        let due = self.discovered.as_ref().is_none_or(|d| d.at.elapsed() >= self.refresh_every());
+        let due = self.discovered.as_ref().is_none_or(|d| d.at.elapsed() >= self.refresh_after(d));
         if due {
             self.refresh().await?;
         }
@@ -241,19 +250,21 @@ impl Session {
             self.shared.problem(area, discovered.problems.get(area).cloned());
         }
         let wanted: BTreeMap<_, _> = discovered.wanted.iter().map(|w| (w.source.clone(), w.clone())).collect();
+        let pending: BTreeMap<_, _> = discovered.pending.iter().cloned().collect();
         let gone: Vec<_> = self.known.keys().filter(|tp| !wanted.contains_key(tp)).cloned().collect();
         if !gone.is_empty() {
             self.release(&gone, true).await;
-            let mut state = self.shared.state();
             for tp in &gone {
-                state.partitions.remove(tp);
                 self.again.remove(tp);
             }
         }
         {
+            // What waits for its remote partition is shown too, or nothing to copy would look like all copied (law 4).
             let mut state = self.shared.state();
-            for (tp, w) in &wanted {
-                state.partitions.entry(tp.clone()).or_insert_with(|| (w.target.topic.clone(), Arc::default()));
+            state.partitions.retain(|tp, _| wanted.contains_key(tp) || pending.contains_key(tp));
+            let remotes = wanted.iter().map(|(tp, w)| (tp, &w.target.topic)).chain(&pending);
+            for (tp, remote) in remotes {
+                state.partitions.entry(tp.clone()).or_insert_with(|| (remote.clone(), Arc::default()));
             }
         }
         self.known = wanted;
@@ -311,14 +322,24 @@ impl Session {
             target: &target,
             progress: &progress,
             identity,
-            rules: Rules { on_recreated: self.config.on_recreated, reset },
+            rules: Rules {
+                on_recreated: self.config.on_recreated,
+                on_truncated: self.config.on_truncated,
+                on_purged: self.config.on_purged,
+                reset,
+            },
         };
         let begun = begin::begin(&context, wanted).await.map_err(|e| trouble("positions", &e))?;
         self.shared.problem("positions", None);
         let mut assignments = Vec::new();
         for begun in begun {
             match begun {
-                Begun::Ready { wanted, start, target_next, note } => {
+                Begun::Ready { wanted, start, target_next, lost, note } => {
+                    if lost > 0
+                        && let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source)
+                    {
+                        cell.update(|view| view.lost += lost);
+                    }
                     if let Some(note) = note {
                         tracing::warn!(connector = %self.config.name, "{note}");
                         self.shared.state().notes.push(note);

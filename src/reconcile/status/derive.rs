@@ -73,8 +73,9 @@ fn item(view: &View<'_>, name: &Name) -> Item {
 
     let (sync, mut plan) = standing(view, name, wanted, broken);
     plan.estimate = view.estimates.get(name).cloned();
-    let health = health(observed);
-    let mut problems: Vec<Problem> = retry.map(|retry| retry.problem.clone()).into_iter().collect();
+    let health = if view.standby.is_some() { Health::Standby } else { health(observed) };
+    let mut problems = broken.map(|path| file_problems(view, path)).unwrap_or_default();
+    problems.extend(retry.map(|retry| retry.problem.clone()));
     problems.extend(flow.into_iter().flat_map(|flow| flow.problems.iter().cloned()));
     problems.extend(applied.zip(flow).into_iter().flat_map(|(applied, flow)| other_clusters(applied, flow)));
     let file = wanted.map(|c| c.path.clone()).or_else(|| broken.map(str::to_owned));
@@ -125,11 +126,28 @@ fn broken_file<'a>(view: &View<'a>, name: &Name, wanted: Option<&Connector>) -> 
         .or_else(|| invalid(view).iter().find(|file| file.name.as_ref() == Some(name)).map(|file| file.path.as_str()))
 }
 
+/// What is wrong with an invalid file, as problems of its item.
+fn file_problems(view: &View<'_>, path: &str) -> Vec<Problem> {
+    let files = invalid(view).iter().filter(|file| file.path == path);
+    files
+        .flat_map(|file| &file.problems)
+        .map(|found| Problem {
+            code: found.code.to_owned(),
+            message: found.to_string(),
+            hint: found.hint.clone(),
+            since: view.source.commit.as_ref().and_then(|commit| commit.time).or(view.pass.at).unwrap_or(view.now),
+        })
+        .collect()
+}
+
 /// How an item stands to Git, and what is done about it. The order of the questions is the order of precedence.
 fn standing(view: &View<'_>, name: &Name, wanted: Option<&Connector>, broken: Option<&str>) -> (SyncWord, PlannedStep) {
     let none = |why: String| step_status("none", name, why, None);
     if let Some(path) = broken {
         return (SyncWord::Invalid, none(format!("{path} is invalid: what it ran stays as it is")));
+    }
+    if let Some(why) = view.standby {
+        return (SyncWord::Pending, none(format!("standby, this process may not write: {why}")));
     }
     let Some(plan) = view.plan else {
         let why = match (view.desired, view.problems.first()) {
@@ -297,7 +315,16 @@ fn worst(view: &View<'_>, items: &[Item], files: &[FileStatus]) -> Word {
         _ => Word::Blocked,
     });
     let steps = view.plan.into_iter().flat_map(|plan| &plan.steps).map(|_| Word::Pending);
-    items.chain(files).chain(source).chain(instance).chain(withheld).chain(steps).min().unwrap_or(Word::InSync)
+    let standby = view.standby.map(|_| Word::Standby);
+    items
+        .chain(files)
+        .chain(source)
+        .chain(standby)
+        .chain(instance)
+        .chain(withheld)
+        .chain(steps)
+        .min()
+        .unwrap_or(Word::InSync)
 }
 
 fn count(items: &[Item], unmanaged: usize) -> Counts {
@@ -347,6 +374,9 @@ fn message(view: &View<'_>, items: &[Item], counts: &Counts, files: &[FileStatus
     }
     if view.desired.is_none() {
         text.push_str("; the repository has not been read since the start, what ran goes on");
+    }
+    if let Some(why) = view.standby {
+        text = format!("{text}; standby: {why}");
     }
     if let Some(problem) = view.problems.first().or(view.source.problem.as_ref()) {
         text = format!("{text}; {}", problem.message);

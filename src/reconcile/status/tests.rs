@@ -65,6 +65,7 @@ fn status(world: &World, scene: &Scene) -> Status {
         retries: &scene.retries,
         estimates: &BTreeMap::new(),
         problems: &scene.problems,
+        standby: None,
         pass: &Pass::default(),
     })
 }
