@@ -315,7 +315,10 @@ impl Session {
                 self.restart_at = Instant::now() + self.restarts.next_delay();
             }
             self.rediscover |= stop.state.starts_with("source-") || stop.state.starts_with("target-");
-            schedule(&mut self.again, tp, stop.remedy);
+            // One wait per stop: one that is due is begun by this very round, not put off again.
+            if self.again.get(tp).is_none_or(|(at, _)| *at > Instant::now() + PERSON.1) {
+                schedule(&mut self.again, tp, stop.remedy);
+            }
         }
     }
 
@@ -391,8 +394,6 @@ fn schedule(again: &mut HashMap<TopicPartition, (Instant, Backoff)>, tp: &TopicP
     let (first, cap) = if remedy == Remedy::Person { PERSON } else { REREAD };
     let now = Instant::now();
     match again.get_mut(tp) {
-        // Already due, or not yet: one wait per stop.
-        Some((at, _)) if *at <= now + cap && *at > now => {}
         Some((at, backoff)) => *at = now + backoff.next_delay(),
         None => {
             let mut backoff = Backoff::new(first, cap);

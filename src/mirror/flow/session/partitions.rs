@@ -131,7 +131,7 @@ impl Session {
         for tp in &partitions {
             if let Some((at, _)) = self.again.get_mut(tp) {
                 // It stays known as troubled until it moves, but is not due again before it stops again.
-                *at = Instant::now() + PERSON.1;
+                *at = Instant::now() + NEVER;
             }
         }
         self.assigned.extend(partitions.into_iter().map(|tp| (tp, lane.clone())));
