@@ -34,7 +34,7 @@ pub(super) async fn find(
     address: SocketAddr,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
 ) -> Result<Found, Error> {
-    let (worker, warnings) = match &settings.worker_config {
+    let (worker, mut warnings) = match &settings.worker_config {
         Some(path) => read_worker(path)?,
         None => (WorkerConfig::default(), Vec::new()),
     };
@@ -44,6 +44,17 @@ pub(super) async fn find(
         properties
     });
     let of_worker = (!worker.bootstrap.is_empty()).then(|| worker.client.as_map().clone());
+    // Chart values and examples hold placeholders: with an address of ours they are only worth a warning.
+    let placeholder = worker.bootstrap.iter().any(|server| server.contains(['<', '>', ' ']));
+    let of_worker = if own.is_some() && placeholder {
+        warnings.push(
+            "bootstrap.servers of the worker file is a placeholder: bootstrap-servers is used, with [client]"
+                .to_owned(),
+        );
+        None
+    } else {
+        of_worker
+    };
     let properties = match (own, of_worker) {
         (Some(own), Some(worker)) => {
             agree(&own, &worker).await?;
