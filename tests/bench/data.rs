@@ -126,7 +126,7 @@ pub(crate) fn fill(cluster: &Cluster, topic: &str, scenario: &Scenario, records:
 /// Topic settings under which the cleaner takes what [`fill_and_compact`] writes.
 pub(crate) const COMPACT: [(&str, &str); 4] = [
     ("cleanup.policy", "compact"),
-    ("segment.bytes", "16777216"),
+    ("segment.bytes", "4194304"),
     ("min.cleanable.dirty.ratio", "0.01"),
     ("min.compaction.lag.ms", "0"),
 ];

@@ -90,7 +90,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("100b-lz4", Near, 100, "lz4"),
     scenario("100b-zstd", Near, 100, "zstd"),
     Scenario { batches: Kib16, volume: 400, systems: SMALL, ..scenario("16k-batches", Near, 1000, "lz4") },
-    Scenario { batches: Single, volume: 60, systems: SMALL, ..scenario("one-record-batches", Near, 1000, "none") },
+    Scenario { batches: Single, volume: 240, systems: SMALL, ..scenario("one-record-batches", Near, 1000, "none") },
     Scenario { volume: 400, systems: REBUILT, ..scenario("compacted", Compacted, 1000, "lz4") },
     Scenario { volume: 600, systems: WIDE, ..scenario("far-1k-lz4", Far, 1000, "lz4") },
     Scenario { batches: Kib16, volume: 200, systems: PASSED, ..scenario("far-16k-batches", Far, 1000, "lz4") },
