@@ -54,6 +54,7 @@ impl Daemon {
             ("--interval", "1s".to_owned()),
             ("--cache-dir", orders.cache.display().to_string()),
             ("--instance-id", "demo".to_owned()),
+            ("--log-format", "text".to_owned()),
         ];
         let settings = settings.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         let arguments = std::iter::once("run".to_owned()).chain(settings).collect();

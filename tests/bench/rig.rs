@@ -40,7 +40,15 @@ pub(crate) struct Rig {
     pub(crate) source: Cluster,
     pub(crate) target: Cluster,
     worker: Option<Worker>,
-    trash: Vec<String>,
+    /// Topics whose measurement is over, oldest first.
+    trash: Vec<(Side, String)>,
+}
+
+/// Which cluster.
+#[derive(Clone, Copy)]
+enum Side {
+    Source,
+    Target,
 }
 
 /// What a system is to copy.
@@ -87,13 +95,21 @@ impl Rig {
     pub(crate) fn create_target(&mut self, route: &Route) {
         let topic = route.target_topic();
         client::create_topic(&self.target, &topic, PARTITIONS as i32, 1, &[]);
-        // The last one may still be written to by what is just ending.
-        let last = self.trash.pop();
-        for old in self.trash.drain(..) {
-            client::delete_topic(&self.target, &old);
+        // The last measurement's topics may still be read and written by what is just ending.
+        let old = self.trash.len().saturating_sub(2);
+        for (side, topic) in self.trash.drain(..old) {
+            let cluster = match side {
+                Side::Source => &self.source,
+                Side::Target => &self.target,
+            };
+            client::delete_topic(cluster, &topic);
         }
-        self.trash.extend(last);
-        self.trash.push(topic);
+        self.trash.push((Side::Target, topic));
+    }
+
+    /// Says that a topic of the source is not needed any more.
+    pub(crate) fn forget_source(&mut self, topic: &str) {
+        self.trash.push((Side::Source, topic.to_owned()));
     }
 
     /// Starts a Connect worker for MirrorMaker 2, once.

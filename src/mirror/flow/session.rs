@@ -1,5 +1,8 @@
 //! The flow's task: discover, begin, look after, end.
 
+mod connect;
+mod partitions;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -235,82 +238,6 @@ impl Session {
         Ok(())
     }
 
-    async fn connect(&mut self) -> Result<(), Trouble> {
-        let known = self.shared.state().source_id.is_some() && (self.paused || !self.identities.is_empty());
-        if known {
-            return Ok(());
-        }
-        let target = self.context.lanes.target().clone();
-        let source_id = self.source.id().await.map_err(|e| trouble("source", &e))?;
-        let target_id = target.id().await.map_err(|e| trouble("target", &e))?;
-        self.shared.problem("source", None);
-        self.shared.problem("target", None);
-        if source_id == target_id {
-            return Err(Trouble {
-                area: "source",
-                problem: Problem {
-                    code: "SAME-CLUSTER".into(),
-                    message: format!("source and destination are the same cluster ({source_id})"),
-                    hint: Some("correct source.cluster.bootstrap.servers".into()),
-                    since_ms: wall_ms(),
-                    fatal: true,
-                },
-            });
-        }
-        self.check_destination(&target_id).await?;
-        {
-            let mut state = self.shared.state();
-            state.source_id = Some(source_id);
-            state.target_id = Some(target_id);
-        }
-        if !self.paused {
-            let _turn = self.context.starting.acquire().await;
-            let (identity, mode) = identity(&target, &self.context.group, &self.config.name, 0).await?;
-            self.identities = vec![identity];
-            self.shared.state().mode = mode;
-        }
-        Ok(())
-    }
-
-    /// The destination is the daemon's; a file that names another cluster as its target is not run. Where the cluster it
-    /// names can't be reached from here nothing is known, and its address may be another way to the same one.
-    async fn check_destination(&mut self, target_id: &str) -> Result<(), Trouble> {
-        if self.destination_checked {
-            return Ok(());
-        }
-        let named = &self.config.clients.target_admin;
-        let Some(servers) = named.get("bootstrap.servers") else { return Ok(()) };
-        let servers = servers.to_owned();
-        let destination = self.context.lanes.target().config();
-        let Ok(config) = cluster_config(named.as_map()) else { return Ok(()) };
-        if config.bootstrap == destination.bootstrap {
-            return Ok(());
-        }
-        match tokio::time::timeout(DESTINATION_WITHIN, Cluster::new(config).id()).await {
-            Ok(Ok(id)) if id != target_id => Err(Trouble {
-                area: "target",
-                problem: Problem {
-                    code: "wrong-destination".into(),
-                    message: format!(
-                        "target.cluster.bootstrap.servers ({servers}) reaches cluster {id}, this destination is {target_id}"
-                    ),
-                    hint: Some("move the file to that destination's folder, or correct target.cluster.*".into()),
-                    since_ms: wall_ms(),
-                    fatal: true,
-                },
-            }),
-            Ok(Ok(_)) => {
-                self.destination_checked = true;
-                Ok(())
-            }
-            Ok(Err(_)) | Err(_) => {
-                tracing::debug!(connector = %self.config.name, "the target that the file names can't be asked for its id");
-                self.destination_checked = true;
-                Ok(())
-            }
-        }
-    }
-
     /// A lane ends when the group is lost; should it end otherwise, its partitions are begun again.
     fn let_go_of_dead_lanes(&mut self) {
         self.assigned.retain(|_, lane| !lane.ended());
@@ -395,165 +322,6 @@ impl Session {
         }
     }
 
-    async fn begin_due(&mut self) -> Result<(), Trouble> {
-        let now = Instant::now();
-        let due: Vec<Wanted> = self
-            .known
-            .values()
-            .filter(|w| match self.again.get(&w.source) {
-                Some((at, _)) => *at <= now,
-                None => !self.assigned.contains_key(&w.source),
-            })
-            .cloned()
-            .collect();
-        for chunk in due.chunks(BEGIN_AT_ONCE) {
-            self.begin(chunk.to_vec()).await?;
-        }
-        Ok(())
-    }
-
-    async fn begin(&mut self, wanted: Vec<Wanted>) -> Result<(), Trouble> {
-        if self.identities.is_empty() || self.fenced {
-            return Ok(());
-        }
-        let again: Vec<_> =
-            wanted.iter().map(|w| w.source.clone()).filter(|tp| self.assigned.contains_key(tp)).collect();
-        self.release(&again, true).await;
-        let target = self.context.lanes.target().clone();
-        for rank in self.identities.len()..wanted.iter().map(|w| w.rank + 1).max().unwrap_or(0) {
-            let (identity, _) = identity(&target, &self.context.group, &self.config.name, rank).await?;
-            self.identities.push(identity);
-        }
-        let progress = self.context.lanes.progress().clone();
-        let reset = if self.config.from_latest { Reset::Latest } else { Reset::Earliest };
-        let context = begin::Context {
-            connector: &self.config.name,
-            alias: &self.config.source_alias,
-            source: &self.source,
-            target: &target,
-            progress: &progress,
-            identities: &self.identities,
-            rules: Rules {
-                on_recreated: self.config.on_recreated,
-                on_truncated: self.config.on_truncated,
-                on_purged: self.config.on_purged,
-                reset,
-            },
-        };
-        let begun = begin::begin(&context, wanted).await.map_err(|e| trouble("positions", &e))?;
-        self.shared.problem("positions", None);
-        let mut assignments = Vec::new();
-        for begun in begun {
-            match begun {
-                Begun::Ready { wanted, start, target_next, lost, note } => {
-                    if lost > 0
-                        && let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source)
-                    {
-                        cell.update(|view| view.lost += lost);
-                    }
-                    if let Some(note) = note {
-                        tracing::warn!(connector = %self.config.name, "{note}");
-                        let mut state = self.shared.state();
-                        if state.notes.len() == NOTES {
-                            state.notes.remove(0);
-                        }
-                        state.notes.push(note);
-                    }
-                    if let Some(assignment) = self.assignment(wanted, start, target_next) {
-                        assignments.push(assignment);
-                    }
-                }
-                Begun::Not { wanted, stop } => {
-                    self.rediscover |= stop.state.starts_with("source-") || stop.state.starts_with("target-");
-                    schedule(&mut self.again, &wanted.source, stop.remedy);
-                    if let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source) {
-                        cell.update(|view| {
-                            view.stopped_since_ms = Some(view.stopped_since_ms.unwrap_or_else(wall_ms));
-                            view.stop = Some(stop);
-                        });
-                    }
-                }
-            }
-        }
-        self.assign(assignments).await
-    }
-
-    fn assignment(
-        &self,
-        wanted: Wanted,
-        start: crate::mirror::partition::Start,
-        target_next: Option<i64>,
-    ) -> Option<Assignment> {
-        let cell: Arc<PartitionCell> = self.shared.state().partitions.get(&wanted.source)?.1.clone();
-        let policy = self.discovered.as_ref()?.policies.get(&wanted.target.topic)?.clone();
-        let key = crate::mirror::progress::Key {
-            connector: self.config.name.clone(),
-            cluster: self.config.source_alias.clone(),
-            topic: wanted.source.topic.to_string(),
-            partition: wanted.source.partition,
-        };
-        Some(Assignment {
-            flow: self.shared.cell.clone(),
-            cell,
-            key,
-            source: wanted.source,
-            source_id: wanted.source_id,
-            target: wanted.target,
-            target_id: wanted.target_id,
-            start,
-            target_next,
-            policy,
-            on_purged: self.config.on_purged,
-            on_truncated: self.config.on_truncated,
-            on_recreated: self.config.on_recreated,
-            go_on_after_loss: self.config.on_recreated == Policy::Continue
-                && self.config.on_truncated == Policy::Continue,
-        })
-    }
-
-    async fn assign(&mut self, assignments: Vec<Assignment>) -> Result<(), Trouble> {
-        if assignments.is_empty() {
-            return Ok(());
-        }
-        let partitions: Vec<_> = assignments.iter().map(|a| a.source.clone()).collect();
-        // Another flow may copy the same partition: then it is another lane.
-        let lane = self.context.lanes.reserve(&self.source, &self.clients.reading, &partitions);
-        self.shared.state().lane = Some(lane.clone());
-        for tp in &partitions {
-            if let Some((at, _)) = self.again.get_mut(tp) {
-                // It stays known as troubled until it moves, but is not due again before it stops again.
-                *at = Instant::now() + NEVER;
-            }
-        }
-        self.assigned.extend(partitions.into_iter().map(|tp| (tp, lane.clone())));
-        lane.assign(assignments).await.map_err(|_| Trouble {
-            area: "lane",
-            problem: Problem {
-                code: "LANE-ENDED".into(),
-                message: "the data path of this flow ended unexpectedly".into(),
-                hint: Some("a defect of mirrorkeeper: please report it with the log".into()),
-                since_ms: wall_ms(),
-                fatal: true,
-            },
-        })
-    }
-
-    async fn release(&mut self, partitions: &[TopicPartition], drain: bool) {
-        while let Some(lane) = partitions.iter().find_map(|tp| self.assigned.get(tp)).cloned() {
-            let ours = |tp: &&TopicPartition| self.assigned.get(*tp).is_some_and(|of| of.same(&lane));
-            let held: Vec<_> = partitions.iter().filter(ours).cloned().collect();
-            // A lane that is gone holds nothing any more.
-            let _ = lane.release(held.clone(), drain).await;
-            self.context.lanes.give_back(&lane, &held);
-            for tp in &held {
-                self.assigned.remove(tp);
-            }
-        }
-        if self.assigned.is_empty() {
-            self.shared.state().lane = None;
-        }
-    }
-
     async fn restart(&mut self) {
         let all: Vec<_> = self.assigned.keys().cloned().collect();
         self.release(&all, true).await;
@@ -631,36 +399,6 @@ fn schedule(again: &mut HashMap<TopicPartition, (Instant, Backoff)>, tp: &TopicP
             let mut backoff = Backoff::new(first, cap);
             again.insert(tp.clone(), (now + backoff.next_delay(), backoff));
         }
-    }
-}
-
-/// The flow's producer identity: through a transactional id where that is allowed, so that an older self is fenced.
-async fn identity(
-    target: &Cluster,
-    group: &str,
-    connector: &str,
-    rank: usize,
-) -> Result<(ProducerIdentity, String), Trouble> {
-    let mut transactional = format!("mirrorkeeper-{group}-{connector}");
-    if rank > 0 {
-        transactional.push_str(&format!("-{rank}"));
-    }
-    let first = init_producer_id(target, Some(&transactional), Duration::from_secs(60)).await;
-    match first {
-        Ok(identity) => return Ok((identity, "idempotent".into())),
-        Err(error) if error.denied() => {}
-        Err(error) => return Err(trouble("identity", &error)),
-    }
-    match init_producer_id(target, None, Duration::from_secs(60)).await {
-        Ok(identity) => Ok((
-            identity,
-            format!("idempotent, without fencing: WRITE on transactional id {transactional} is not allowed"),
-        )),
-        Err(error) if error.denied() => Ok((
-            ProducerIdentity::NONE,
-            "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into(),
-        )),
-        Err(error) => Err(trouble("identity", &error)),
     }
 }
 

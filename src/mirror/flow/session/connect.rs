@@ -1,0 +1,111 @@
+//! A flow's clusters and identity: both clusters are who they should be, and the producer identity is ours.
+
+use super::*;
+
+impl Session {
+    pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
+        let known = self.shared.state().source_id.is_some() && (self.paused || !self.identities.is_empty());
+        if known {
+            return Ok(());
+        }
+        let target = self.context.lanes.target().clone();
+        let source_id = self.source.id().await.map_err(|e| trouble("source", &e))?;
+        let target_id = target.id().await.map_err(|e| trouble("target", &e))?;
+        self.shared.problem("source", None);
+        self.shared.problem("target", None);
+        if source_id == target_id {
+            return Err(Trouble {
+                area: "source",
+                problem: Problem {
+                    code: "SAME-CLUSTER".into(),
+                    message: format!("source and destination are the same cluster ({source_id})"),
+                    hint: Some("correct source.cluster.bootstrap.servers".into()),
+                    since_ms: wall_ms(),
+                    fatal: true,
+                },
+            });
+        }
+        self.check_destination(&target_id).await?;
+        {
+            let mut state = self.shared.state();
+            state.source_id = Some(source_id);
+            state.target_id = Some(target_id);
+        }
+        if !self.paused {
+            let _turn = self.context.starting.acquire().await;
+            let (identity, mode) = identity(&target, &self.context.group, &self.config.name, 0).await?;
+            self.identities = vec![identity];
+            self.shared.state().mode = mode;
+        }
+        Ok(())
+    }
+
+    /// The destination is the daemon's; a file that names another cluster as its target is not run. Where the cluster it
+    /// names can't be reached from here nothing is known, and its address may be another way to the same one.
+    pub(super) async fn check_destination(&mut self, target_id: &str) -> Result<(), Trouble> {
+        if self.destination_checked {
+            return Ok(());
+        }
+        let named = &self.config.clients.target_admin;
+        let Some(servers) = named.get("bootstrap.servers") else { return Ok(()) };
+        let servers = servers.to_owned();
+        let destination = self.context.lanes.target().config();
+        let Ok(config) = cluster_config(named.as_map()) else { return Ok(()) };
+        if config.bootstrap == destination.bootstrap {
+            return Ok(());
+        }
+        match tokio::time::timeout(DESTINATION_WITHIN, Cluster::new(config).id()).await {
+            Ok(Ok(id)) if id != target_id => Err(Trouble {
+                area: "target",
+                problem: Problem {
+                    code: "wrong-destination".into(),
+                    message: format!(
+                        "target.cluster.bootstrap.servers ({servers}) reaches cluster {id}, this destination is {target_id}"
+                    ),
+                    hint: Some("move the file to that destination's folder, or correct target.cluster.*".into()),
+                    since_ms: wall_ms(),
+                    fatal: true,
+                },
+            }),
+            Ok(Ok(_)) => {
+                self.destination_checked = true;
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!(connector = %self.config.name, "the target that the file names can't be asked for its id");
+                self.destination_checked = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The flow's producer identity: through a transactional id where that is allowed, so that an older self is fenced.
+pub(super) async fn identity(
+    target: &Cluster,
+    group: &str,
+    connector: &str,
+    rank: usize,
+) -> Result<(ProducerIdentity, String), Trouble> {
+    let mut transactional = format!("mirrorkeeper-{group}-{connector}");
+    if rank > 0 {
+        transactional.push_str(&format!("-{rank}"));
+    }
+    let first = init_producer_id(target, Some(&transactional), Duration::from_secs(60)).await;
+    match first {
+        Ok(identity) => return Ok((identity, "idempotent".into())),
+        Err(error) if error.denied() => {}
+        Err(error) => return Err(trouble("identity", &error)),
+    }
+    match init_producer_id(target, None, Duration::from_secs(60)).await {
+        Ok(identity) => Ok((
+            identity,
+            format!("idempotent, without fencing: WRITE on transactional id {transactional} is not allowed"),
+        )),
+        Err(error) if error.denied() => Ok((
+            ProducerIdentity::NONE,
+            "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into(),
+        )),
+        Err(error) => Err(trouble("identity", &error)),
+    }
+}
