@@ -109,8 +109,6 @@ pub struct GitCredentials {
     pub ssh_passphrase_file: Option<PathBuf>,
     /// `repo-known-hosts-file`
     pub known_hosts_file: Option<PathBuf>,
-    /// `repo-ca-file`
-    pub ca_file: Option<PathBuf>,
 }
 
 /// A secret value. `Debug` hides it.
@@ -319,7 +317,6 @@ impl Reading {
             ssh_key_file: self.get("repo-ssh-key-file", path),
             ssh_passphrase_file: self.get("repo-ssh-passphrase-file", path),
             known_hosts_file: self.get("repo-known-hosts-file", path),
-            ca_file: self.get("repo-ca-file", path),
         }
     }
 

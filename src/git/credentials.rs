@@ -10,7 +10,7 @@ use git2::{Cred, CredentialType};
 use zeroize::Zeroizing;
 
 use super::Error;
-use super::location::{Transport, host};
+use super::location::{Transport, has_password, host};
 
 /// The largest file that holds a secret, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -122,8 +122,11 @@ pub(super) fn callback<'a>(
             offered |= CredentialType::SSH_KEY;
             let user = user.unwrap_or("git");
             let Some(key) = &credentials.ssh_key else {
-                return Cred::ssh_key_from_agent(user)
-                    .or_else(|_| no("there is no key: repo-ssh-key-file is not set and no agent answers"));
+                // libgit2 asks the agent later, and then tells nothing of one that isn't there.
+                if std::env::var_os("SSH_AUTH_SOCK").is_none() {
+                    return no("there is no key: repo-ssh-key-file is not set and no agent runs");
+                }
+                return Cred::ssh_key_from_agent(user);
             };
             let secrets = key.read().and_then(|key| {
                 let passphrase = credentials.ssh_passphrase.as_ref().map(Secret::read).transpose()?;
@@ -150,7 +153,11 @@ pub(super) fn callback<'a>(
         if fresh.contains(CredentialType::USER_PASS_PLAINTEXT) {
             offered |= CredentialType::USER_PASS_PLAINTEXT;
             let Some(token) = &credentials.token else {
-                return no("it asks for credentials and none are given");
+                return no(if has_password(url) {
+                    "it does not accept the credentials in its address"
+                } else {
+                    "it asks for credentials and none are given"
+                });
             };
             return match token.read() {
                 Ok(token) => Cred::userpass_plaintext(user.unwrap_or("x-access-token"), &token),

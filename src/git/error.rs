@@ -147,6 +147,15 @@ impl Error {
         }
     }
 
+    /// The server was reached and let us in, and did not give what was asked for.
+    pub(super) fn about_content(&self) -> bool {
+        match self {
+            Self::Cache { .. } => true,
+            Self::Unreachable { why, .. } => why.contains("not our ref") || why.contains("unadvertised object"),
+            _ => false,
+        }
+    }
+
     /// What to do.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -128,6 +128,11 @@ pub(super) fn host(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_ascii_lowercase())
 }
 
+/// The URL brings credentials of its own.
+pub(super) fn has_password(url: &str) -> bool {
+    url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next()).is_some_and(|a| a.contains('@'))
+}
+
 /// The port of an `ssh://` URL, where it names one.
 pub(super) fn port(url: &str) -> Option<u16> {
     let (_, rest) = url.split_once("://")?;

@@ -15,6 +15,8 @@ pub(super) struct Look {
     pub(super) snapshot: Option<Snapshot>,
     /// The revision that is there now.
     pub(super) revision: String,
+    /// Fetches that were begun: the server was asked for objects, and not only for its list.
+    pub(super) fetches: u64,
     /// Packs that were transferred.
     pub(super) packs: u64,
     /// The revision before, where the new one doesn't build on it.
@@ -32,14 +34,14 @@ pub(super) enum Reader {
 
 impl Look {
     pub(super) fn unchanged(revision: String) -> Self {
-        Self { snapshot: None, revision, packs: 0, rewritten: None }
+        Self { snapshot: None, revision, fetches: 0, packs: 0, rewritten: None }
     }
 
     /// A snapshot, unless its revision is `known`.
     pub(super) fn of(snapshot: Snapshot, known: Option<&str>) -> Self {
         let revision = snapshot.revision.clone();
         let snapshot = (known != Some(revision.as_str())).then_some(snapshot);
-        Self { snapshot, revision, packs: 0, rewritten: None }
+        Self { snapshot, revision, fetches: 0, packs: 0, rewritten: None }
     }
 }
 

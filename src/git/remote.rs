@@ -16,9 +16,12 @@ use super::location::{Transport, host, port, redact};
 use super::reader::{Look, candidates, commit_id, known_names};
 use super::{Error, Snapshot, SourceSettings, libgit2, tree};
 
-/// History that is fetched with a new head: first the head alone; then enough to see whether the new head builds on the
-/// old one, in two steps. Beyond the last, it is taken for rewritten.
+/// History that is fetched: first the head alone; with a new head, enough to see whether it builds on the old one, in two
+/// steps. Beyond the last it is taken for rewritten: only the whole history could tell, and that may be too large.
 const DEPTHS: [i32; 3] = [1, 50, 1000];
+
+/// All of the history.
+const WHOLE: i32 = 0;
 
 /// A remote, looked at again and again.
 #[derive(Debug)]
@@ -103,12 +106,14 @@ impl Remote {
             }
             return Ok(Look::of(self.read(repository, commit)?, known));
         }
+        let mut fetches = 1;
         let mut packs = 0;
         let mut rewritten = None;
         match old {
             None => packs += self.fetch(repository, wanted, DEPTHS[0], budget)?,
             Some(old) => {
-                for depth in &DEPTHS[1..] {
+                for (depth, nth) in DEPTHS[1..].iter().zip(1..) {
+                    fetches = nth;
                     packs += self.fetch(repository, wanted, *depth, budget)?;
                     let new = self.peel(repository, self.head(repository)?)?;
                     let builds_on = new == old || self.builds_on(repository, new, old);
@@ -121,7 +126,7 @@ impl Remote {
         }
         let commit = self.peel(repository, self.head(repository)?)?;
         let snapshot = self.read(repository, commit)?;
-        Ok(Look { packs, rewritten, ..Look::of(snapshot, known) })
+        Ok(Look { fetches, packs, rewritten, ..Look::of(snapshot, known) })
     }
 
     /// The reference's object, as the server lists it. Nothing is transferred.
@@ -149,8 +154,45 @@ impl Remote {
         }
     }
 
-    /// Fetches the wanted object; the number of packs that came.
+    /// Fetches the wanted object with some of its history; the number of packs that came.
     fn fetch(&self, repository: &Repository, wanted: &Wanted, depth: i32, budget: &Budget) -> Result<u64, Error> {
+        let one = [format!("+{}:{}", wanted.name, cache::HEAD)];
+        // libgit2 can't take part of a history from a path.
+        let depth = if Transport::of(&self.url) == Transport::File { WHOLE } else { depth };
+        let fetched = match self.transfer(repository, &one, depth, budget) {
+            // What a server can't do it doesn't announce, and libgit2 tells only in words.
+            Err(Error::Cache { why, .. }) if depth != WHOLE && why.contains("shallow") => {
+                self.transfer(repository, &one, WHOLE, budget)
+            }
+            other => other,
+        };
+        match fetched {
+            // Many servers give out what a branch or tag names and nothing else, each with words of its own. Through all of
+            // those the commit is found, or isn't there.
+            Err(error) if commit_id(&wanted.name).is_some() && error.about_content() => {
+                let all = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:refs/mirrorkeeper/{kind}/*"));
+                let packs = self.transfer(repository, &all, WHOLE, budget)?;
+                let missing = |_| Error::NoReference {
+                    location: self.location(),
+                    reference: wanted.name.clone(),
+                    known: vec!["only commits that a branch or a tag leads to".to_owned()],
+                };
+                repository.find_commit(wanted.id).map_err(missing)?;
+                let named = repository.reference(cache::HEAD, wanted.id, true, "fetched");
+                named.map_err(|error| tree::failed(&self.location(), &error))?;
+                Ok(packs)
+            }
+            other => other,
+        }
+    }
+
+    fn transfer(
+        &self,
+        repository: &Repository,
+        refspecs: &[String],
+        depth: i32,
+        budget: &Budget,
+    ) -> Result<u64, Error> {
         let notes = Rc::new(RefCell::new(Notes::default()));
         let mut remote = repository.remote_anonymous(&self.url).map_err(|error| self.failed(&error, &notes, budget))?;
         let mut options = FetchOptions::new();
@@ -158,17 +200,11 @@ impl Remote {
             .remote_callbacks(self.callbacks(&notes, budget))
             .proxy_options(proxy())
             .download_tags(AutotagOption::None)
-            .update_fetchhead(false);
-        // libgit2 can't take part of a history from a path.
-        if Transport::of(&self.url) != Transport::File {
-            options.depth(depth);
-        }
-        let refspec = format!("+{}:{}", wanted.name, cache::HEAD);
-        remote.fetch(&[refspec.as_str()], Some(&mut options), None).map_err(|error| {
-            let network = matches!(
-                error.class(),
-                ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssh | ErrorClass::Ssl | ErrorClass::Callback
-            );
+            .update_fetchhead(false)
+            .depth(depth);
+        remote.fetch(refspecs, Some(&mut options), None).map_err(|error| {
+            let network = matches!(error.class(), ErrorClass::Http | ErrorClass::Ssh | ErrorClass::Ssl)
+                || (error.class() == ErrorClass::Net && !error.message().contains("shallow"));
             let told = notes.borrow().told();
             if network || told || matches!(error.code(), ErrorCode::Auth | ErrorCode::Certificate | ErrorCode::User) {
                 self.failed(&error, &notes, budget)
@@ -243,7 +279,7 @@ impl Remote {
         if notes.late {
             return Error::Late { location, after: budget.within };
         }
-        let why = redact(error.message());
+        let why = redact(error.message().trim());
         if let Some(refusal) = &notes.refusal {
             return Error::Refused { location, why: refusal.clone() };
         }
@@ -258,7 +294,10 @@ impl Remote {
             },
             (ErrorCode::Certificate, None) => Error::Untrusted { location, why, host: None },
             (ErrorCode::Auth, _) => Error::Refused { location, why },
-            _ if why.contains("401") || why.contains("403") => Error::Refused { location, why },
+            // libgit2 has no code for these.
+            _ if ["401", "403", "failed to authenticate"].iter().any(|word| why.contains(word)) => {
+                Error::Refused { location, why }
+            }
             _ => Error::Unreachable { location, why },
         }
     }

@@ -65,6 +65,8 @@ pub struct SourceState {
     pub looks: u64,
     /// Looks that found another revision.
     pub changes: u64,
+    /// Requests for objects; an unchanged head costs none.
+    pub fetches: u64,
     /// Packs that were transferred; an unchanged head costs none.
     pub packs_transferred: u64,
     /// Changes of folders are told by the system, and not only seen at the interval.
@@ -82,7 +84,8 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
-/// A history that was replaced.
+/// A history that was replaced. More than a thousand commits between two looks at a remote are taken for it, too: only
+/// the whole history could tell them apart, and fetching that may be too much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewritten {
     /// The commit before.
@@ -198,6 +201,7 @@ impl SourceState {
             rewritten: None,
             looks: 0,
             changes: 0,
+            fetches: 0,
             packs_transferred: 0,
             watching: false,
         }
@@ -291,6 +295,7 @@ impl Follower {
             state.failures = 0;
             state.looks += 1;
             state.changes += u64::from(changed);
+            state.fetches += look.fetches;
             state.packs_transferred += look.packs;
             if rewritten.is_some() {
                 state.rewritten = rewritten;

@@ -52,7 +52,6 @@ pub const SETTINGS: &[Setting] = &[
     row("repo-ssh-key-file", "FILE", None, "File with the private key for ssh"),
     row("repo-ssh-passphrase-file", "FILE", None, "File with the passphrase of that key"),
     row("repo-known-hosts-file", "FILE", None, "Hosts whose ssh keys are trusted [default: ~/.ssh/known_hosts]"),
-    row("repo-ca-file", "FILE", None, "Certificate authorities (PEM) to trust for https beside the system's"),
     row("cache-dir", "DIR", None, "Where the clone is kept; it may be deleted at any time [default: the user's cache folder]"),
     row("sync", "auto|manual", Some("auto"), "Apply changes as they come, or plan them and wait for `confirm`"),
     row("drift", "correct|report|off", Some("correct"), "What to do when somebody changed what was applied"),

@@ -6,4 +6,6 @@
 mod support;
 
 mod bench;
+mod client;
+mod state_topic;
 mod stories;

@@ -33,14 +33,14 @@ async fn an_unchanged_head_transfers_nothing() {
     }
     let state = source.state().borrow().clone();
     assert!(state.looks >= 1000, "{state:?}");
-    assert_eq!((state.packs_transferred, state.changes, state.failures), (1, 1, 0));
+    assert_eq!((state.fetches, state.packs_transferred, state.changes, state.failures), (1, 1, 1, 0));
     assert!(Arc::ptr_eq(&first, &source.snapshots().borrow().clone().unwrap()), "the same snapshot, not an equal one");
 
     // A new process finds the clone in the cache and needs no pack either.
     drop(source);
     let source = Source::start(server.settings()).unwrap();
     source.refresh().await;
-    assert_eq!(source.state().borrow().packs_transferred, 0);
+    assert_eq!((source.state().borrow().fetches, source.state().borrow().packs_transferred), (0, 0));
     assert_eq!(*source.snapshots().borrow().clone().unwrap(), *first);
 }
 

@@ -146,3 +146,48 @@ async fn a_config_map_is_swapped_whole() {
     snapshot_where(&source, |snapshot| snapshot.files.len() == 1).await;
     assert_eq!(source.state().borrow().failures, 0);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_swap_during_the_read_is_never_read_half() {
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let mount = folder.path();
+    // Each top-level name is a link of its own, so a swap can fall between two of them.
+    let names: Vec<String> = (0..40).map(|n| format!("dev{n}/east/west/a.json")).collect();
+    for version in ["..1", "..2"] {
+        names.iter().for_each(|name| write(&mount.join(version), name, version));
+    }
+    symlink("..1", mount.join("..data")).unwrap();
+    for n in 0..40 {
+        symlink(format!("..data/dev{n}"), mount.join(format!("dev{n}"))).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    let whole = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for version in ["..2", "..1"].iter().cycle() {
+                symlink(version, mount.join("..data_tmp")).unwrap();
+                std::fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                // So that some reads end between two swaps.
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        });
+        let until = std::time::Instant::now() + PATIENCE;
+        let (mut whole, mut torn) = (0, 0);
+        while whole < 60 && std::time::Instant::now() < until {
+            // Giving up is allowed, mixing is not.
+            if let Ok(snapshot) = crate::git::folder::read(mount, "", crate::git::Limits::default(), until) {
+                let first = content(&snapshot, &names[0]);
+                torn += usize::from(!names.iter().all(|name| content(&snapshot, name) == first));
+                whole += 1;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        (whole, torn)
+    });
+    assert_eq!(whole, (60, 0), "reads, and how many were half of each");
+}

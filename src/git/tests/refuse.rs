@@ -114,3 +114,14 @@ async fn a_server_that_never_answers_is_given_up() {
     assert_eq!(error.code(), "GIT-UNREACHABLE");
     assert!(!format!("{error} {error:?} {:?}", error.hint()).contains("hidden"));
 }
+
+#[tokio::test]
+async fn a_commit_id_that_is_nowhere_is_told_as_such() {
+    let server = Server::new();
+    let id = server.commit("main", &[(A, "{}")]);
+    let mut settings = server.settings();
+    settings.reference = Some(id.to_string());
+    assert_eq!(read_once(settings.clone()).await.unwrap().revision, id.to_string());
+    settings.reference = Some("1".repeat(40));
+    assert_eq!(read_once(settings).await.unwrap_err().code(), "GIT-NO-REFERENCE");
+}

@@ -1,14 +1,16 @@
-//! The state topic on the broker given by `KAFKA_BOOTSTRAP`; without it the test has nothing to talk to and ends.
+//! The state topic on real brokers.
 
 use mirrorkeeper::destination::state::{FingerprintKey, Hold, HoldScope, Record, StateError, StateStore};
 use mirrorkeeper::destination::state_log::StateLog;
 use mirrorkeeper::kafka::log::{KeyedLog, LogSpec, NewRecord};
 use mirrorkeeper::kafka::{Cluster, ClusterConfig};
 
+use crate::support::pair;
+
 #[tokio::test]
 async fn a_state_is_read_back_by_another_process_and_a_newer_one_is_left_alone() {
-    let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") else { return };
-    let cluster = Cluster::new(ClusterConfig::plaintext(vec![bootstrap]));
+    let Some(pair) = pair() else { return };
+    let cluster = Cluster::new(ClusterConfig::plaintext(pair.target.bootstrap().split(',').map(Into::into).collect()));
     let topic = format!("mirrorkeeper-state-{}", uuid::Uuid::new_v4().simple());
     let hold = |by: &str| Hold {
         reason: "r".into(),

@@ -1,5 +1,5 @@
-//! The Kafka client against a broker given by `KAFKA_BOOTSTRAP` (and `KAFKA_SASL`, `KAFKA_TLS`, `KAFKA_CA` for
-//! security); without it each test says that it was skipped.
+//! The Kafka client against three real brokers; credentials against the listeners that `KAFKA_SASL`, `KAFKA_TLS` and
+//! `KAFKA_CA` name, where they do.
 
 use std::time::Duration;
 
@@ -7,17 +7,15 @@ use bytes::Bytes;
 use mirrorkeeper::kafka::admin::*;
 use mirrorkeeper::kafka::*;
 
+use crate::support::pair;
+
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn skipped(test: &str, lacks: &str) {
     eprintln!("{test}: skipped, {lacks}");
 }
 
-fn cluster(test: &str) -> Option<Cluster> {
-    let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") else {
-        skipped(test, "KAFKA_BOOTSTRAP names no broker");
-        return None;
-    };
-    Some(Cluster::new(ClusterConfig::plaintext(vec![bootstrap])))
+fn cluster() -> Option<Cluster> {
+    Some(Cluster::new(ClusterConfig::plaintext(pair()?.target.bootstrap().split(',').map(Into::into).collect())))
 }
 
 fn unique(prefix: &str) -> String {
@@ -34,7 +32,7 @@ async fn until(membership: &Membership, what: &str, wanted: impl Fn(&MemberState
 
 #[tokio::test]
 async fn topics_configs_offsets_and_producers() {
-    let Some(cluster) = cluster("topics_configs_offsets_and_producers") else { return };
+    let Some(cluster) = cluster() else { return };
     let name = unique("admin");
     let topic = NewTopic {
         name: name.clone(),
@@ -93,7 +91,7 @@ async fn topics_configs_offsets_and_producers() {
 
 #[tokio::test]
 async fn a_keyed_log_gives_back_what_was_appended() {
-    let Some(cluster) = cluster("a_keyed_log_gives_back_what_was_appended") else { return };
+    let Some(cluster) = cluster() else { return };
     let topic = unique("log");
     let spec = LogSpec { topic: topic.clone(), partitions: 5, replication_factor: -1, configs: Vec::new() };
     let mut log = KeyedLog::open(&cluster, spec.clone()).await.unwrap();
@@ -136,7 +134,7 @@ async fn a_keyed_log_gives_back_what_was_appended() {
 
 #[tokio::test]
 async fn one_holder_at_a_time() {
-    let Some(cluster) = cluster("one_holder_at_a_time") else { return };
+    let Some(cluster) = cluster() else { return };
     let group = unique("group");
     let join = |instance: &str| {
         let config = GroupConfig {
