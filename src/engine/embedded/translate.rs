@@ -30,6 +30,14 @@ pub(super) fn order(name: &Name, config: &Config, settings: &Settings) -> Result
             "only MirrorSourceConnector is run so far",
         ));
     }
+    // Taken as text a reference would be a wrong password, and a confusing one.
+    if let Some((key, _)) = config.iter().find(|(_, value)| !keys::references(value).is_empty()) {
+        let hint = "write the value itself; it is kept out of status, plans and logs";
+        return Err(invalid(
+            format!("{key} holds a reference such as ${{file:...}}, which can't be resolved yet"),
+            hint,
+        ));
+    }
     let wrong = |problems: Vec<String>| invalid(problems.join("; "), "correct the connector's configuration");
     // The config topic's key is the name; a file may leave it out.
     let mut named = config.clone();
