@@ -52,6 +52,9 @@ pub enum Error {
         /// What is wrong; quotes no secret.
         why: String,
     },
+    /// The server's certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] api::TlsError),
     /// Where to write is not said, or said twice.
     #[error("{0}")]
     Destination(String),
@@ -82,6 +85,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let listener = listener.map_err(|source| Error::Listen { address: settings.listen.clone(), source })?;
     let address = listener.local_addr().map_err(Error::Serve)?;
     let token = settings.token_file.as_deref().map(source::token).transpose()?;
+    let tls = tls(&settings).await?;
 
     let repository = source::follow(&settings)?;
     let found = tokio::select! {
@@ -117,7 +121,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         handle,
         ready: readiness,
         cluster_id: ids,
-        settings: api_settings(&settings, address, token),
+        settings: api_settings(&settings, address, token, tls),
     };
     let (stop_serving, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = api::serve(listener, context, async move {
@@ -125,7 +129,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         let _ = stopped.await;
     });
     let server = supervise::spawn("http", server);
-    tracing::info!(%address, destination = %found.engine.group, "listening on http://{address}");
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    tracing::info!(%address, destination = %found.engine.group, "listening on {scheme}://{address}");
 
     signals.stop().await;
     tracing::info!("told to stop: draining");
@@ -184,9 +189,23 @@ fn control(settings: &Settings, found: &destination::Found) -> reconcile::Settin
     control
 }
 
-fn api_settings(settings: &Settings, address: SocketAddr, token: Option<api::Token>) -> ApiSettings {
+async fn tls(settings: &Settings) -> Result<Option<Arc<api::Acceptor>>, Error> {
+    let Some(files) = settings.tls.clone() else { return Ok(None) };
+    let files =
+        api::TlsFiles { certificate: files.certificate, key: files.key, client_authority: files.client_authority };
+    Ok(Some(Arc::new(api::Acceptor::start(files).await?)))
+}
+
+fn api_settings(
+    settings: &Settings,
+    address: SocketAddr,
+    token: Option<api::Token>,
+    tls: Option<Arc<api::Acceptor>>,
+) -> ApiSettings {
     let mut api = ApiSettings::new(address.to_string());
     api.token = token;
+    api.tls = tls;
+    api.guard_reading = settings.guard_reading;
     api.grace = settings.grace.min(Duration::from_secs(5));
     api
 }

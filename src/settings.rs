@@ -8,6 +8,7 @@
 //! message (law 9).
 
 mod layers;
+mod server;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::spec::{DriftMode, keys};
 
 pub use layers::Origin;
+pub use server::TlsFiles;
 pub use table::{SETTINGS, Setting, setting};
 
 use layers::Layers;
@@ -72,6 +74,10 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// File with the token of the HTTP API.
     pub token_file: Option<PathBuf>,
+    /// TLS of the HTTP API.
+    pub tls: Option<TlsFiles>,
+    /// Reading needs the token or a client certificate too.
+    pub guard_reading: bool,
     /// A Kafka Connect worker's `.properties`.
     pub worker_config: Option<PathBuf>,
     /// Address of the destination, `host:port,...`.
@@ -184,7 +190,8 @@ pub fn default_url(variables: &[(String, String)], file: Option<(&str, &str)>) -
         "[::]" => "[::1]",
         host => host,
     };
-    Ok(format!("http://{host}:{port}"))
+    let scheme = if reading.get("tls-cert-file", values::text).is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{host}:{port}"))
 }
 
 // === impl Settings ===
@@ -247,6 +254,9 @@ impl Reading {
         let stall_after = self.get("stall-after", duration_within("1s", "1d"));
         let cache_dir = self.get("cache-dir", path).unwrap_or_else(|| cache_dir(variables));
         let token_file = self.get("token-file", path);
+        let tls = self.tls();
+        let guard_reading = self.get("guard-reading", boolean);
+        self.provable(token_file.is_some(), tls.as_ref(), guard_reading);
         let worker_config = self.get("worker-config", path);
         let bootstrap_servers = self.get("bootstrap-servers", text);
         let instance_id = self.get("instance-id", text);
@@ -279,6 +289,8 @@ impl Reading {
             stall_after: stall_after?,
             cache_dir,
             token_file,
+            tls,
+            guard_reading: guard_reading?,
             worker_config,
             bootstrap_servers,
             client,
@@ -449,6 +461,8 @@ impl fmt::Debug for Settings {
             .field("stall_after", &self.stall_after)
             .field("cache_dir", &self.cache_dir)
             .field("token_file", &self.token_file)
+            .field("tls", &self.tls)
+            .field("guard_reading", &self.guard_reading)
             .field("worker_config", &self.worker_config)
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("client", &client)

@@ -32,7 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("git2", &["git", "demo"]),
     ("notify", &["git"]),
-    ("rustls", &["kafka", "cli", "main", "git", "demo"]),
+    ("rustls", &["kafka", "api", "cli", "main", "git", "demo"]),
     ("kafka_protocol", &["kafka", "devbroker"]),
     ("axum", &["api"]),
     ("reqwest", &["cli", "demo"]),

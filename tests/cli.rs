@@ -222,6 +222,37 @@ fn explain_knows_keys_settings_and_files_and_shows_no_secret() {
 }
 
 #[test]
+fn explain_tells_what_each_client_of_a_connector_gets_and_where_from() {
+    let more = r#""source.cluster.sasl.jaas.config": "hunter2", "consumer.fetch.min.bytes": "1",
+        "source.consumer.fetch.min.bytes": "7", "source.consumer.group.id": "g",
+        "producer.override.linger.ms": "50", "topics""#;
+    let folder = repository(&[("staging/west/east/orders.json", &GOOD.replace("\"topics\"", more))]);
+    let path = folder.path().join("connectors/staging/west/east/orders.json");
+    let worker = folder.path().join("worker.properties");
+    std::fs::write(&worker, "bootstrap.servers=t:9092\nproducer.compression.type=gzip\n").unwrap();
+    let with = ["explain", path.to_str().unwrap(), "--worker-config", worker.to_str().unwrap(), "-o", "json"];
+    let (code, out, _) = run(&with);
+    assert_eq!(code, 0);
+    assert!(!out.contains("hunter2"), "{out}");
+    let explained: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let property = |client: usize, name: &str| {
+        let all = explained["clients"][client]["properties"].as_array().unwrap();
+        let found = all.iter().find(|p| p["name"] == name);
+        found.map(|p| [&p["value"], &p["from"], &p["noEffect"]].map(|v| v.as_str().unwrap_or("-").to_owned()))
+    };
+    let is = |client, name, expected: [&str; 3]| assert_eq!(property(client, name).unwrap(), expected, "{name}");
+    is(0, "fetch.min.bytes", ["7", "source.consumer.fetch.min.bytes", "-"]);
+    is(0, "fetch.max.wait.ms", ["500", "default", "-"]);
+    is(0, "sasl.jaas.config", ["********", "source.cluster.sasl.jaas.config", "-"]);
+    assert!(property(0, "group.id").unwrap()[2].contains("without a consumer group"));
+    is(2, "compression.type", ["gzip", "producer.compression.type of the worker file", "-"]);
+    assert_eq!(property(2, "linger.ms").unwrap()[1], "producer.override.linger.ms");
+    assert_ne!(property(2, "linger.ms").unwrap()[2], "-");
+    // What nobody wrote and changes nothing is left out.
+    assert_eq!(property(0, "max.poll.records"), None);
+}
+
+#[test]
 fn schemas_completions_and_pages_are_printed() {
     let (code, schema, _) = run(&["schema", "connector"]);
     assert_eq!((code, schema.as_str()), (0, include_str!("../schema/connector.schema.json")));

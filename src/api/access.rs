@@ -1,7 +1,7 @@
 //! Who may do what: the gate that every request passes, before any handler.
 //!
-//! Reading is free to whoever reaches the listener. Writing needs the token; without a configured token it needs a
-//! listener on loopback, a `Host` that names this machine (else a rebound DNS name would do) and no sign of another
+//! Reading is free to whoever reaches the listener, unless it is guarded too; probes are always free. Writing needs the
+//! token or a client certificate of the configured authority; where neither is configured it needs a listener on loopback, a `Host` that names this machine (else a rebound DNS name would do) and no sign of another
 //! site's web page. There is no CORS: nothing is ever allowed to other origins.
 
 use std::fmt;
@@ -40,10 +40,21 @@ pub enum TokenError {
     Characters,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Peer {
+    /// It bears a certificate of the configured authority.
+    pub(super) certified: bool,
+}
+
 /// What the gate knows.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) token: Option<Token>,
+    /// Clients can prove themselves by a certificate.
+    pub(super) certificates: bool,
+    /// Reading needs what writing needs.
+    pub(super) guard_reading: bool,
     pub(super) loopback: bool,
     pub(super) request_timeout: Duration,
 }
@@ -83,29 +94,49 @@ impl fmt::Debug for Token {
 
 impl Gate {
     /// Whether the request may reach its handler. Pure.
-    fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn admit(&self, peer: Peer, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > MAX_BODY as u64) {
             return Err(Refusal::too_large());
         }
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return Ok(());
+            // A kubelet has neither token nor certificate, and the answer is one word.
+            let probe = matches!(uri.path(), "/livez" | "/readyz");
+            if !self.guard_reading || probe {
+                return Ok(());
+            }
+            return self.proven(peer, headers, "this daemon lets nobody read without proof");
         }
         if sent_by_another_site(headers) {
             return Err(forbidden("CROSS-SITE", "a web page of another site sent this request"));
         }
-        match &self.token {
-            Some(token) => authorized(token, headers),
-            None if !self.loopback => {
-                Err(forbidden("NO-TOKEN", "without a token, write verbs are taken on loopback only")
-                    .hint("set `token-file` and send `Authorization: Bearer ...`, or listen on 127.0.0.1"))
-            }
-            None if !names_this_machine(uri, headers) => Err(forbidden(
+        if self.token.is_some() || self.certificates {
+            return self.proven(peer, headers, "this verb needs the token");
+        }
+        if !self.loopback {
+            return Err(forbidden("NO-TOKEN", "without a token, write verbs are taken on loopback only")
+                .hint("set `token-file` and send `Authorization: Bearer ...`, or listen on 127.0.0.1"));
+        }
+        if !names_this_machine(uri, headers) {
+            return Err(forbidden(
                 "FOREIGN-HOST",
                 "without a token, write verbs are taken for this machine's own names only",
             )
-            .hint("use http://127.0.0.1 or http://localhost, or set `token-file`")),
-            None => Ok(()),
+            .hint("use http://127.0.0.1 or http://localhost, or set `token-file`"));
+        }
+        Ok(())
+    }
+
+    /// The token, or a certificate.
+    fn proven(&self, peer: Peer, headers: &HeaderMap, what: &str) -> Result<(), Refusal> {
+        if self.certificates && peer.certified {
+            return Ok(());
+        }
+        match &self.token {
+            Some(token) => authorized(token, headers, what),
+            None => Err(Refusal::new(StatusCode::UNAUTHORIZED, what)
+                .code("UNAUTHORIZED")
+                .hint("bring a client certificate of the authority that `tls-client-ca-file` names")),
         }
     }
 }
@@ -114,13 +145,13 @@ fn forbidden(code: &'static str, message: &str) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, message).code(code)
 }
 
-fn authorized(token: &Token, headers: &HeaderMap) -> Result<(), Refusal> {
+fn authorized(token: &Token, headers: &HeaderMap, what: &str) -> Result<(), Refusal> {
     let refused = |message: &str| {
         Refusal::new(StatusCode::UNAUTHORIZED, message)
             .code("UNAUTHORIZED")
             .hint("send `Authorization: Bearer` with the content of the daemon's `token-file`")
     };
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Err(refused("this verb needs the token")) };
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Err(refused(what)) };
     let (scheme, presented) = value.as_bytes().split_at_checked(7).unwrap_or_default();
     if scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(presented.trim_ascii()) {
         return Ok(());
@@ -156,7 +187,8 @@ fn is_local(authority: &Authority) -> bool {
 
 /// The middleware: admits, bounds in time, and marks every answer.
 pub(super) async fn gate(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let mut response = match gate.admit(request.method(), request.uri(), request.headers()) {
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    let mut response = match gate.admit(peer, request.method(), request.uri(), request.headers()) {
         Err(refusal) => refusal.into_response(),
         Ok(()) => match tokio::time::timeout(gate.request_timeout, next.run(request)).await {
             Ok(response) => response,
@@ -193,12 +225,18 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap()))
             .collect();
-        let refusal = gate.admit(method, &Uri::from_static("/reconcile"), &headers).err()?;
+        let refusal = gate.admit(Peer::default(), method, &Uri::from_static("/reconcile"), &headers).err()?;
         refusal.code
     }
 
     fn gate(token: Option<&str>, loopback: bool) -> Gate {
-        Gate { token: token.map(|t| Token::new(t).unwrap()), loopback, request_timeout: Duration::from_secs(1) }
+        Gate {
+            token: token.map(|t| Token::new(t).unwrap()),
+            certificates: false,
+            guard_reading: false,
+            loopback,
+            request_timeout: Duration::from_secs(1),
+        }
     }
 
     #[test]
@@ -252,6 +290,39 @@ mod tests {
             assert_eq!(with(wrong), Some("UNAUTHORIZED"), "{wrong}");
         }
         assert_eq!(admit(&guarded, &Method::POST, &[("host", "localhost")]), Some("UNAUTHORIZED"));
+    }
+
+    #[test]
+    fn a_certificate_is_as_good_as_the_token() {
+        let certified = Peer { certified: true };
+        let path = Uri::from_static("/reconcile");
+        let write = |gate: &Gate, peer| gate.admit(peer, &Method::POST, &path, &HeaderMap::new()).is_ok();
+        let by_certificate = Gate { certificates: true, ..gate(None, false) };
+        assert!(write(&by_certificate, certified) && !write(&by_certificate, Peer::default()));
+        let either = Gate { certificates: true, ..gate(Some(TOKEN), false) };
+        assert!(write(&either, certified) && !write(&either, Peer::default()));
+        let bearer = [("authorization", "Bearer correct-horse-battery")];
+        assert_eq!(admit(&either, &Method::POST, &bearer), None);
+        // Loopback is no proof any more once proof can be given.
+        let local = Gate { certificates: true, ..gate(None, true) };
+        assert!(!write(&local, Peer::default()));
+    }
+
+    #[test]
+    fn reading_can_be_guarded_but_for_probes() {
+        let guarded = Gate { guard_reading: true, ..gate(Some(TOKEN), true) };
+        let read = |path: &'static str, headers: &[(&str, &str)]| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap()))
+                .collect();
+            guarded.admit(Peer::default(), &Method::GET, &Uri::from_static(path), &headers).is_ok()
+        };
+        assert!(read("/livez", &[]) && read("/readyz", &[]));
+        for path in ["/status", "/metrics", "/connectors", "/livez/", "/readyz/x"] {
+            assert!(!read(path, &[]), "{path}");
+            assert!(read(path, &[("authorization", "Bearer correct-horse-battery")]), "{path}");
+        }
     }
 
     #[test]

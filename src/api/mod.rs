@@ -12,7 +12,8 @@
 //!
 //! Laws: no secret leaves (law 9): configurations are masked, the status is redacted where it is made. Whatever comes in is
 //! bounded (law 10): connections, headers, bodies, time. An engine that can't be asked is an error, never an empty list
-//! (law 8). Writing needs the token or, without one, a listener on loopback and a caller that no web page sent.
+//! (law 8). Writing needs the token or a client certificate; where neither is configured, a listener on loopback and a
+//! caller that no web page sent.
 
 mod access;
 mod answer;
@@ -24,6 +25,7 @@ mod report;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod verbs;
 
 use std::future::Future;
@@ -42,6 +44,7 @@ use crate::reconcile::Handle;
 use crate::reconcile::status::Status;
 
 pub use access::{Token, TokenError};
+pub use tls::{Acceptor, TlsError, TlsFiles};
 
 /// The longest body that is read, in bytes (64 KiB): the largest is a hold with its reason.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -79,6 +82,10 @@ pub enum Readiness {
 pub struct ApiSettings {
     /// What write verbs must bring; without it, they are taken on loopback only.
     pub token: Option<Token>,
+    /// Reading needs what writing needs; probes need nothing.
+    pub guard_reading: bool,
+    /// TLS; without it, plain HTTP.
+    pub tls: Option<Arc<Acceptor>>,
     /// `host:port` as Kafka Connect's `worker_id`.
     pub worker_id: String,
     /// The program's commit, as `GET /` tells it.
@@ -97,6 +104,8 @@ impl ApiSettings {
     pub fn new(worker_id: impl Into<String>) -> Self {
         Self {
             token: None,
+            guard_reading: false,
+            tls: None,
             worker_id: worker_id.into(),
             commit: option_env!("MIRRORKEEPER_COMMIT").unwrap_or("unknown").to_owned(),
             request_timeout: Duration::from_secs(90),
@@ -122,7 +131,8 @@ pub async fn serve<E: Engine>(
         request_timeout: context.settings.request_timeout,
         grace: context.settings.grace,
     };
-    server::run(listener, router(context, loopback), limits, shutdown).await;
+    let acceptor = context.settings.tls.clone();
+    server::run(listener, router(context, loopback), acceptor, limits, shutdown).await;
     Ok(())
 }
 
@@ -132,6 +142,8 @@ type Shared<E> = axum::extract::State<Arc<ApiContext<E>>>;
 fn router<E: Engine>(context: ApiContext<E>, loopback: bool) -> Router {
     let gate = access::Gate {
         token: context.settings.token.clone(),
+        certificates: context.settings.tls.as_ref().is_some_and(|tls| tls.trusts_clients()),
+        guard_reading: context.settings.guard_reading,
         loopback,
         request_timeout: context.settings.request_timeout,
     };

@@ -2,17 +2,21 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::access::Peer;
+use super::tls::Acceptor;
 use crate::supervise::{self, Task};
 
 /// Connections at a time; more wait in the listener's queue.
@@ -42,6 +46,7 @@ pub(super) struct Limits {
 pub(super) async fn run(
     listener: TcpListener,
     router: Router,
+    acceptor: Option<Arc<Acceptor>>,
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
@@ -55,7 +60,7 @@ pub(super) async fn run(
             Some(_) = connections.next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
-                    let serving = connection(stream, router.clone(), limits, close.clone());
+                    let serving = connection(stream, router.clone(), acceptor.clone(), limits, close.clone());
                     connections.push(supervise::spawn(format!("api {peer}"), serving));
                 }
                 Err(error) => {
@@ -73,15 +78,33 @@ pub(super) async fn run(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, mut close: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    acceptor: Option<Arc<Acceptor>>,
+    limits: Limits,
+    close: watch::Receiver<bool>,
+) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    let Some(acceptor) = acceptor else { return serve(stream, router, Peer::default(), limits, close).await };
+    match tokio::time::timeout(limits.header_timeout, acceptor.accept(stream)).await {
+        Ok(Ok((stream, certified))) => serve(stream, router, Peer { certified }, limits, close).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
+        Err(_) => tracing::debug!("a client did not finish its TLS handshake"),
+    }
+}
+
+async fn serve<S>(stream: S, router: Router, peer: Peer, limits: Limits, mut close: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.layer(Extension(peer))));
     let mut serving = pin!(serving);
     let result = tokio::select! {
         result = &mut serving => result,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure, causes};
 use super::run::mistakes;
@@ -21,6 +22,8 @@ const ANSWER: Duration = Duration::from_secs(100);
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
 /// The longest token file that is read, in bytes.
 const MAX_TOKEN: u64 = 64 * 1024;
+/// The longest PEM file that is read, in bytes.
+const MAX_PEM: u64 = 4 * 1024 * 1024;
 
 /// Where the daemon is.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,12 @@ pub(super) struct DaemonArgs {
     /// File with the token for write requests
     #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_TOKEN_FILE", value_parser = clap::value_parser!(OsString))]
     token_file: Option<OsString>,
+    /// File with authorities, PEM, that vouch for a daemon that serves https
+    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CA_FILE", value_parser = clap::value_parser!(OsString))]
+    ca_file: Option<OsString>,
+    /// File with our client certificate and its key, PEM, for a daemon that takes it in place of the token
+    #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CLIENT_CERT_FILE", value_parser = clap::value_parser!(OsString))]
+    client_cert_file: Option<OsString>,
     /// The daemon's settings file, to learn where it listens
     #[arg(long, value_name = "FILE", env = "MIRRORKEEPER_CONFIG", value_parser = clap::value_parser!(OsString))]
     config: Option<OsString>,
@@ -56,6 +65,17 @@ pub(super) enum Accept {
 
 impl Daemon {
     pub(super) fn new(args: &DaemonArgs) -> Result<Self, Failure> {
+        Self::build(args, false)
+    }
+
+    /// For a probe on this machine, which asks for one word and brings no secret: the daemon's certificate bears the name
+    /// that others know it by, not `127.0.0.1`.
+    pub(super) fn probe(args: &DaemonArgs) -> Result<Self, Failure> {
+        let daemon = Self::build(args, true)?;
+        Ok(Self { token: None, ..daemon })
+    }
+
+    fn build(args: &DaemonArgs, probe: bool) -> Result<Self, Failure> {
         let base = base(args)?;
         let mut public = base.clone();
         // Both fail only for addresses that can't hold credentials.
@@ -70,15 +90,18 @@ impl Daemon {
             .user_agent(concat!("mirrorkeeper/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&base) {
             // A proxy that the environment names can't reach this machine's own loopback.
-            client = client.no_proxy();
+            client = client.no_proxy().tls_danger_accept_invalid_certs(probe);
+        }
+        if let Some(path) = named(&args.ca_file) {
+            let found = reqwest::Certificate::from_pem_bundle(&pem(path)?).map_err(|error| unusable(path, &error))?;
+            client = client.tls_certs_only(found);
+        }
+        if let Some(path) = named(&args.client_cert_file) {
+            let found = reqwest::Identity::from_pem(&pem(path)?).map_err(|error| unusable(path, &error))?;
+            client = client.identity(found);
         }
         let client = client.build().map_err(|error| Failure::chain(Exit::Failed, &error))?;
-        let token = args
-            .token_file
-            .as_deref()
-            .filter(|path| !path.is_empty())
-            .map(|path| token(Path::new(path)))
-            .transpose()?;
+        let token = named(&args.token_file).map(token).transpose()?;
         Ok(Self { client, base, shown, token })
     }
 
@@ -101,9 +124,6 @@ impl Daemon {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let mut request = self.request(method, path, query, &Accept::Json)?;
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -129,7 +149,12 @@ impl Daemon {
             Accept::Json => "application/json",
             Accept::Text => "text/plain",
         };
-        Ok(self.client.request(method, url).header("Accept", accept))
+        let request = self.client.request(method, url).header("Accept", accept);
+        // For reading too: a daemon may want proof of whoever asks.
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
     }
 
     async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
@@ -210,6 +235,22 @@ fn base(args: &DaemonArgs) -> Result<Url, Failure> {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A file that was named; an empty variable names none.
+fn named(path: &Option<OsString>) -> Option<&Path> {
+    path.as_deref().filter(|path| !path.is_empty()).map(Path::new)
+}
+
+fn pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_PEM).read_to_end(&mut bytes));
+    read.map_err(|error| unusable(path, &error))?;
+    Ok(bytes)
+}
+
+fn unusable(path: &Path, error: &dyn std::error::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("{} can't be used: {}", path.display(), causes(error)))
 }
 
 fn token(path: &Path) -> Result<String, Failure> {

@@ -1,6 +1,8 @@
 //! `explain`: a key of connector files, a setting, or a connector file with everything that holds for it.
 
-use std::path::Path;
+mod clients;
+
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -8,8 +10,9 @@ use super::exit::{Ended, Exit, Failure};
 use super::printer::{Hue, Printer, clean};
 use super::tree::Tree;
 use crate::settings::{SETTINGS, Setting, setting};
-use crate::spec::keys::{self, Connectors, Effect, Found, KEYS, Key};
+use crate::spec::keys::{self, Connectors, Effect, Found, KEYS, Key, Meaning};
 use crate::spec::render::shown_value;
+use crate::spec::worker::{self, WorkerConfig};
 use crate::spec::{Config, TargetState};
 
 /// What is explained.
@@ -18,13 +21,16 @@ pub(super) struct ExplainArgs {
     /// A key, a setting or a connector file; without it, all keys and settings are listed
     #[arg(value_name = "KEY|FILE")]
     what: Option<String>,
+    /// The daemon's Connect worker file, whose `producer.` keys a connector's data producer begins with
+    #[arg(long, value_name = "FILE")]
+    worker_config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &ExplainArgs, printer: &Printer) -> Ended {
     let Some(what) = args.what.as_deref().map(str::trim) else { return list(printer) };
     let path = Path::new(what);
     if what.ends_with(".json") && path.is_file() {
-        return file(path, printer);
+        return file(path, args.worker_config.as_deref(), printer);
     }
     if let Some(found) = keys::lookup(what) {
         return shown(printer, &key(what, &found));
@@ -72,13 +78,24 @@ fn key(name: &str, found: &Found<'_>) -> Value {
         }),
         Found::Prefixed { prefix, rest, kind } => json!({
             "name": name, "meaning": format!("{} `{rest}` is a Kafka client's own key.", prefix.doc),
-            "type": kind.describe(), "a change": effect(prefix.effect),
+            "type": kind.describe(), "default": honoured(rest).0, "no effect": honoured(rest).1,
+            "a change": effect(prefix.effect),
             "secret": keys::is_secret(name).then_some("its value is never shown"),
         }),
         Found::Foreign { prefix, rest } => json!({
             "name": name, "meaning": prefix.doc, "but": format!("nobody knows `{rest}` there"),
             "did you mean": keys::suggest(name),
         }),
+    }
+}
+
+/// A client property's default where it counts, else why it does not.
+fn honoured(name: &str) -> (Option<&'static str>, Option<String>) {
+    match keys::meaning(name) {
+        Some(Meaning::Honoured(default)) => (default, None),
+        Some(Meaning::None(why)) => (None, Some(why.to_owned())),
+        Some(Meaning::Refused(why)) => (None, Some(format!("refused: {why}"))),
+        None => (None, None),
     }
 }
 
@@ -129,12 +146,23 @@ fn list(printer: &Printer) -> Ended {
     Ok(Exit::Fine)
 }
 
-/// A connector file: what it says and what holds where it says nothing.
-fn file(path: &Path, printer: &Printer) -> Ended {
+fn worker(path: &Path) -> Result<WorkerConfig, Failure> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|e| Failure::new(Exit::Usage, format!("{shown} can't be read: {e}")))?;
+    worker::parse(&shown, &bytes).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Failure::new(Exit::Invalid, lines.join("; "))
+    })
+}
+
+/// A connector file: what it says, what holds where it says nothing, and what each of its clients makes of it.
+fn file(path: &Path, worker_file: Option<&Path>, printer: &Printer) -> Ended {
+    let worker = worker_file.map(worker).transpose()?;
     let tree = Tree::read(path, "connectors")?;
     for loaded in tree.load(false) {
         let Some(connector) = loaded.connectors.values().find(|found| tree.is_wanted(&found.path)) else { continue };
         let settings = effective(&connector.config);
+        let clients = clients::of(&connector.config, worker.as_ref());
         let state = match connector.state {
             TargetState::Running => "running",
             TargetState::Paused => "paused",
@@ -144,7 +172,8 @@ fn file(path: &Path, printer: &Printer) -> Ended {
             let path = tree.shown(&connector.path);
             printer.value(&json!({ "name": connector.name.to_string(), "file": path, "state": state,
                 "settings": settings.iter().map(|(key, value, from)| json!({ "key": key, "value": value, "from": from }))
-                    .collect::<Vec<_>>() }))?;
+                    .collect::<Vec<_>>(),
+                "clients": clients.iter().map(clients::Client::json).collect::<Vec<_>>() }))?;
             return Ok(Exit::Fine);
         }
         let width = settings.iter().map(|(key, ..)| key.len()).max().unwrap_or_default();
@@ -155,6 +184,9 @@ fn file(path: &Path, printer: &Printer) -> Ended {
             let line = if *from == "default" { printer.paint(Hue::Dim, &format!("{line}  (default)")) } else { line };
             text.push_str(line.trim_end());
             text.push('\n');
+        }
+        for client in &clients {
+            text.push_str(&client.text(printer));
         }
         printer.data(&text)?;
         return Ok(Exit::Fine);

@@ -16,6 +16,6 @@ pub(super) struct HealthcheckArgs {
 
 pub(super) async fn run(args: &HealthcheckArgs) -> Ended {
     let path = if args.ready { "readyz" } else { "livez" };
-    Daemon::new(&args.daemon)?.text(path, Accept::Text).await?;
+    Daemon::probe(&args.daemon)?.text(path, Accept::Text).await?;
     Ok(Exit::Fine)
 }

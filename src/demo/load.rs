@@ -35,6 +35,7 @@ pub(super) struct Load {
 struct Shared {
     stop: AtomicBool,
     per_second: AtomicU32,
+    breath: AtomicBool,
     topics: Mutex<Vec<String>>,
     delivered: AtomicU64,
     failed: AtomicU64,
@@ -75,6 +76,11 @@ impl Load {
     /// Records a second from now on.
     pub(super) fn rate(&self, per_second: u32) {
         self.shared.per_second.store(per_second, Ordering::Relaxed);
+    }
+
+    /// Writes nothing for a while, or goes on.
+    pub(super) fn breathe(&self, breath: bool) {
+        self.shared.breath.store(breath, Ordering::Relaxed);
     }
 
     /// The topics that are written from now on, in turn.
@@ -131,6 +137,9 @@ async fn produce(shared: Arc<Shared>, producers: Producers) -> Result<u64, Error
         ticks.tick().await;
         if shared.stop.load(Ordering::Relaxed) {
             break;
+        }
+        if shared.breath.load(Ordering::Relaxed) {
+            continue;
         }
         let topics = shared.topics.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // One codec a turn, so that its batches hold several records.

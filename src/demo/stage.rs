@@ -104,6 +104,25 @@ impl<'t, 'o> Stage<'t, 'o> {
         }
     }
 
+    /// As [`Self::until`], for a moment in which nothing waits to be copied. On a busy machine there is none while records
+    /// come all the time, so the load takes a breath.
+    pub(super) async fn until_copied<T>(
+        &mut self,
+        what: &str,
+        probe: impl FnMut(&Seen, &Clusters) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        self.breathe(true);
+        let found = self.until(what, probe).await;
+        self.breathe(false);
+        found
+    }
+
+    fn breathe(&self, breath: bool) {
+        if let Some(load) = &self.load {
+            load.breathe(breath);
+        }
+    }
+
     /// Looks at the clusters only, and more often, until `probe` gives a value: how long it took.
     pub(super) async fn until_clusters(
         &mut self,

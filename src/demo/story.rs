@@ -32,7 +32,7 @@ async fn added(stage: &mut Stage<'_, '_>) -> Result<(), Error> {
         })
         .await?;
     let (words, path, remote) = stage
-        .until("both connectors are healthy and have copied everything", |seen, _| {
+        .until_copied("both connectors are healthy and have copied everything", |seen, _| {
             seen.observed(&committed.id)?;
             let mut words = Vec::new();
             let mut remote = std::collections::BTreeMap::new();
@@ -262,7 +262,7 @@ async fn mend(stage: &mut Stage<'_, '_>, message: &str, edit: Edit) -> Result<()
 
 async fn in_sync(stage: &mut Stage<'_, '_>, committed: &Committed) -> Result<(), Error> {
     stage
-        .until("both connectors are as Git says", |seen, _| {
+        .until_copied("both connectors are as Git says", |seen, _| {
             seen.observed(&committed.id)?;
             seen.item_is(ORDERS.name, "InSync", "Healthy")?.caught_up()?;
             seen.item_is(PAYMENTS.name, "InSync", "Healthy")?.caught_up().map(|_| ())

@@ -3,9 +3,13 @@
 //! Anyone may match on [`Error`]. Laws: an error names what was tried, on what and what to do ([`Error::hint`]); it
 //! never holds a secret; it is cheap to clone, because every waiter on a broken connection gets the same cause.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod code;
+pub(crate) mod tls;
+
+pub use code::ErrorCode;
 
 /// Why a call to a cluster gave no answer, or a refusal.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -129,10 +133,6 @@ pub enum Error {
     },
 }
 
-/// A Kafka error code. Java's `Errors`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct ErrorCode(pub i16);
-
 fn of(resource: &Option<String>) -> String {
     resource.as_ref().map(|r| format!(" of {r}")).unwrap_or_default()
 }
@@ -148,7 +148,8 @@ impl Error {
     #[must_use]
     pub fn retriable(&self) -> bool {
         match self {
-            Error::Connect { .. } | Error::Timeout { .. } | Error::Busy { .. } | Error::Tls { .. } => true,
+            Error::Connect { .. } | Error::Timeout { .. } | Error::Busy { .. } => true,
+            Error::Tls { source, .. } => tls::Failure::of(source).passing(),
             // A connection that ended because of credentials ends again; any other cause may pass.
             Error::Closed { source, .. } => source.as_ref().is_none_or(|s| s.retriable()),
             Error::Broker { code, .. } => code.retriable(),
@@ -161,7 +162,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Connect { .. } => "KAFKA-CONNECT",
-            Error::Tls { .. } => "KAFKA-TLS",
+            Error::Tls { source, .. } => tls::Failure::of(source).code(),
             Error::Auth { .. } => "KAFKA-AUTH",
             Error::Closed { .. } => "KAFKA-CLOSED",
             Error::Timeout { .. } => "KAFKA-TIMEOUT",
@@ -181,11 +182,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Error::Connect { .. } => "check bootstrap.servers, DNS and firewalls; is the broker running?".into(),
-            Error::Tls { .. } => {
-                "check security.protocol (is this a TLS port?), ssl.truststore.* and the host name in \
-                                  the broker's certificate"
-                    .into()
-            }
+            Error::Tls { source, .. } => tls::Failure::of(source).hint().into(),
             Error::Auth { .. } => "check sasl.mechanism and sasl.jaas.config against the broker's users".into(),
             Error::Closed { source: None, .. } => {
                 "a broker closes at once when security.protocol does not fit its listener".into()
@@ -221,234 +218,6 @@ impl Error {
     #[must_use]
     pub fn broker(api: &'static str, code: ErrorCode, resource: impl Into<String>, message: Option<String>) -> Self {
         Error::Broker { api, code, resource: Some(resource.into()), message }
-    }
-}
-
-// === impl ErrorCode ===
-
-impl ErrorCode {
-    /// No error.
-    pub const NONE: ErrorCode = ErrorCode(0);
-    /// The partition's data up to the requested offset is gone, or not there yet.
-    pub const OFFSET_OUT_OF_RANGE: ErrorCode = ErrorCode(1);
-    /// No such topic or partition (or no permission to see it).
-    pub const UNKNOWN_TOPIC_OR_PARTITION: ErrorCode = ErrorCode(3);
-    /// The partition has no leader now.
-    pub const LEADER_NOT_AVAILABLE: ErrorCode = ErrorCode(5);
-    /// Asked a broker that does not lead the partition.
-    pub const NOT_LEADER_OR_FOLLOWER: ErrorCode = ErrorCode(6);
-    /// The coordinator is still loading.
-    pub const COORDINATOR_LOAD_IN_PROGRESS: ErrorCode = ErrorCode(14);
-    /// There is no coordinator now.
-    pub const COORDINATOR_NOT_AVAILABLE: ErrorCode = ErrorCode(15);
-    /// Asked a broker that does not coordinate the group.
-    pub const NOT_COORDINATOR: ErrorCode = ErrorCode(16);
-    /// The member's generation is over.
-    pub const ILLEGAL_GENERATION: ErrorCode = ErrorCode(22);
-    /// The group's members speak another protocol.
-    pub const INCONSISTENT_GROUP_PROTOCOL: ErrorCode = ErrorCode(23);
-    /// The coordinator does not know the member.
-    pub const UNKNOWN_MEMBER_ID: ErrorCode = ErrorCode(25);
-    /// The members must join again.
-    pub const REBALANCE_IN_PROGRESS: ErrorCode = ErrorCode(27);
-    /// The API's version is not known there.
-    pub const UNSUPPORTED_VERSION: ErrorCode = ErrorCode(35);
-    /// The topic exists.
-    pub const TOPIC_ALREADY_EXISTS: ErrorCode = ErrorCode(36);
-    /// Asked a broker that is not the controller.
-    pub const NOT_CONTROLLER: ErrorCode = ErrorCode(41);
-    /// The coordinator gave a member id to join with.
-    pub const MEMBER_ID_REQUIRED: ErrorCode = ErrorCode(79);
-    /// Another process took the static member's place.
-    pub const FENCED_INSTANCE_ID: ErrorCode = ErrorCode(82);
-
-    /// `Ok` for no error, else the code itself.
-    ///
-    /// # Errors
-    /// Itself, unless it is 0.
-    pub fn ok(self) -> Result<(), ErrorCode> {
-        if self == Self::NONE { Ok(()) } else { Err(self) }
-    }
-
-    /// Whether this stands for "no error".
-    #[must_use]
-    pub fn is_none(self) -> bool {
-        self == Self::NONE
-    }
-
-    /// Whether Java's client would retry it (`RetriableException`).
-    #[must_use]
-    pub fn retriable(self) -> bool {
-        // CONCURRENT_TRANSACTIONS is retriable in Java; the crate's table says otherwise.
-        self.0 == 51 || kafka_protocol::ResponseError::try_from_code(self.0).is_some_and(|e| e.is_retriable())
-    }
-
-    /// Whether it says that our metadata is stale. Java's `InvalidMetadataException`.
-    #[must_use]
-    pub fn invalidates_metadata(self) -> bool {
-        matches!(self.0, 3 | 5 | 6 | 9 | 13 | 56 | 72 | 74 | 75 | 80 | 83 | 100 | 103)
-    }
-
-    /// Whether permission is missing.
-    #[must_use]
-    pub fn authorization(self) -> bool {
-        matches!(self.0, 29 | 30 | 31 | 53 | 65)
-    }
-
-    /// Kafka's name, such as `NOT_LEADER_OR_FOLLOWER`; `UNKNOWN` for a code newer than this table.
-    #[must_use]
-    #[rustfmt::skip]
-    pub const fn name(self) -> &'static str {
-        match self.0 {
-            -1 => "UNKNOWN_SERVER_ERROR",
-            0 => "NONE",
-            1 => "OFFSET_OUT_OF_RANGE",
-            2 => "CORRUPT_MESSAGE",
-            3 => "UNKNOWN_TOPIC_OR_PARTITION",
-            4 => "INVALID_FETCH_SIZE",
-            5 => "LEADER_NOT_AVAILABLE",
-            6 => "NOT_LEADER_OR_FOLLOWER",
-            7 => "REQUEST_TIMED_OUT",
-            8 => "BROKER_NOT_AVAILABLE",
-            9 => "REPLICA_NOT_AVAILABLE",
-            10 => "MESSAGE_TOO_LARGE",
-            11 => "STALE_CONTROLLER_EPOCH",
-            12 => "OFFSET_METADATA_TOO_LARGE",
-            13 => "NETWORK_EXCEPTION",
-            14 => "COORDINATOR_LOAD_IN_PROGRESS",
-            15 => "COORDINATOR_NOT_AVAILABLE",
-            16 => "NOT_COORDINATOR",
-            17 => "INVALID_TOPIC_EXCEPTION",
-            18 => "RECORD_LIST_TOO_LARGE",
-            19 => "NOT_ENOUGH_REPLICAS",
-            20 => "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
-            21 => "INVALID_REQUIRED_ACKS",
-            22 => "ILLEGAL_GENERATION",
-            23 => "INCONSISTENT_GROUP_PROTOCOL",
-            24 => "INVALID_GROUP_ID",
-            25 => "UNKNOWN_MEMBER_ID",
-            26 => "INVALID_SESSION_TIMEOUT",
-            27 => "REBALANCE_IN_PROGRESS",
-            28 => "INVALID_COMMIT_OFFSET_SIZE",
-            29 => "TOPIC_AUTHORIZATION_FAILED",
-            30 => "GROUP_AUTHORIZATION_FAILED",
-            31 => "CLUSTER_AUTHORIZATION_FAILED",
-            32 => "INVALID_TIMESTAMP",
-            33 => "UNSUPPORTED_SASL_MECHANISM",
-            34 => "ILLEGAL_SASL_STATE",
-            35 => "UNSUPPORTED_VERSION",
-            36 => "TOPIC_ALREADY_EXISTS",
-            37 => "INVALID_PARTITIONS",
-            38 => "INVALID_REPLICATION_FACTOR",
-            39 => "INVALID_REPLICA_ASSIGNMENT",
-            40 => "INVALID_CONFIG",
-            41 => "NOT_CONTROLLER",
-            42 => "INVALID_REQUEST",
-            43 => "UNSUPPORTED_FOR_MESSAGE_FORMAT",
-            44 => "POLICY_VIOLATION",
-            45 => "OUT_OF_ORDER_SEQUENCE_NUMBER",
-            46 => "DUPLICATE_SEQUENCE_NUMBER",
-            47 => "INVALID_PRODUCER_EPOCH",
-            48 => "INVALID_TXN_STATE",
-            49 => "INVALID_PRODUCER_ID_MAPPING",
-            50 => "INVALID_TRANSACTION_TIMEOUT",
-            51 => "CONCURRENT_TRANSACTIONS",
-            52 => "TRANSACTION_COORDINATOR_FENCED",
-            53 => "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
-            54 => "SECURITY_DISABLED",
-            55 => "OPERATION_NOT_ATTEMPTED",
-            56 => "KAFKA_STORAGE_ERROR",
-            57 => "LOG_DIR_NOT_FOUND",
-            58 => "SASL_AUTHENTICATION_FAILED",
-            59 => "UNKNOWN_PRODUCER_ID",
-            60 => "REASSIGNMENT_IN_PROGRESS",
-            61 => "DELEGATION_TOKEN_AUTH_DISABLED",
-            62 => "DELEGATION_TOKEN_NOT_FOUND",
-            63 => "DELEGATION_TOKEN_OWNER_MISMATCH",
-            64 => "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED",
-            65 => "DELEGATION_TOKEN_AUTHORIZATION_FAILED",
-            66 => "DELEGATION_TOKEN_EXPIRED",
-            67 => "INVALID_PRINCIPAL_TYPE",
-            68 => "NON_EMPTY_GROUP",
-            69 => "GROUP_ID_NOT_FOUND",
-            70 => "FETCH_SESSION_ID_NOT_FOUND",
-            71 => "INVALID_FETCH_SESSION_EPOCH",
-            72 => "LISTENER_NOT_FOUND",
-            73 => "TOPIC_DELETION_DISABLED",
-            74 => "FENCED_LEADER_EPOCH",
-            75 => "UNKNOWN_LEADER_EPOCH",
-            76 => "UNSUPPORTED_COMPRESSION_TYPE",
-            77 => "STALE_BROKER_EPOCH",
-            78 => "OFFSET_NOT_AVAILABLE",
-            79 => "MEMBER_ID_REQUIRED",
-            80 => "PREFERRED_LEADER_NOT_AVAILABLE",
-            81 => "GROUP_MAX_SIZE_REACHED",
-            82 => "FENCED_INSTANCE_ID",
-            83 => "ELIGIBLE_LEADERS_NOT_AVAILABLE",
-            84 => "ELECTION_NOT_NEEDED",
-            85 => "NO_REASSIGNMENT_IN_PROGRESS",
-            86 => "GROUP_SUBSCRIBED_TO_TOPIC",
-            87 => "INVALID_RECORD",
-            88 => "UNSTABLE_OFFSET_COMMIT",
-            89 => "THROTTLING_QUOTA_EXCEEDED",
-            90 => "PRODUCER_FENCED",
-            91 => "RESOURCE_NOT_FOUND",
-            92 => "DUPLICATE_RESOURCE",
-            93 => "UNACCEPTABLE_CREDENTIAL",
-            94 => "INCONSISTENT_VOTER_SET",
-            95 => "INVALID_UPDATE_VERSION",
-            96 => "FEATURE_UPDATE_FAILED",
-            97 => "PRINCIPAL_DESERIALIZATION_FAILURE",
-            98 => "SNAPSHOT_NOT_FOUND",
-            99 => "POSITION_OUT_OF_RANGE",
-            100 => "UNKNOWN_TOPIC_ID",
-            101 => "DUPLICATE_BROKER_REGISTRATION",
-            102 => "BROKER_ID_NOT_REGISTERED",
-            103 => "INCONSISTENT_TOPIC_ID",
-            104 => "INCONSISTENT_CLUSTER_ID",
-            105 => "TRANSACTIONAL_ID_NOT_FOUND",
-            106 => "FETCH_SESSION_TOPIC_ID_ERROR",
-            107 => "INELIGIBLE_REPLICA",
-            108 => "NEW_LEADER_ELECTED",
-            109 => "OFFSET_MOVED_TO_TIERED_STORAGE",
-            110 => "FENCED_MEMBER_EPOCH",
-            111 => "UNRELEASED_INSTANCE_ID",
-            112 => "UNSUPPORTED_ASSIGNOR",
-            113 => "STALE_MEMBER_EPOCH",
-            114 => "MISMATCHED_ENDPOINT_TYPE",
-            115 => "UNSUPPORTED_ENDPOINT_TYPE",
-            116 => "UNKNOWN_CONTROLLER_ID",
-            117 => "UNKNOWN_SUBSCRIPTION_ID",
-            118 => "TELEMETRY_TOO_LARGE",
-            119 => "INVALID_REGISTRATION",
-            120 => "TRANSACTION_ABORTABLE",
-            121 => "INVALID_RECORD_STATE",
-            122 => "SHARE_SESSION_NOT_FOUND",
-            123 => "INVALID_SHARE_SESSION_EPOCH",
-            124 => "FENCED_STATE_EPOCH",
-            125 => "INVALID_VOTER_KEY",
-            126 => "DUPLICATE_VOTER",
-            127 => "VOTER_NOT_FOUND",
-            128 => "INVALID_REGULAR_EXPRESSION",
-            129 => "REBOOTSTRAP_REQUIRED",
-            130 => "STREAMS_INVALID_TOPOLOGY",
-            131 => "STREAMS_INVALID_TOPOLOGY_EPOCH",
-            132 => "STREAMS_TOPOLOGY_FENCED",
-            133 => "SHARE_SESSION_LIMIT_REACHED",
-            _ => "UNKNOWN",
-        }
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name(), self.0)
-    }
-}
-
-impl fmt::Debug for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -38,7 +38,9 @@ pub use conn::{Connection, PendingResponse};
 pub use error::{Error, ErrorCode};
 pub use group::{GroupConfig, MemberState, Membership};
 pub use log::{KeyedLog, LogRecord, LogSpec, NewRecord};
-pub use security::{ClusterConfig, Pem, Sasl, SaslMechanism, Secret, Security, TlsConfig};
+pub use security::{
+    ClusterConfig, Identity, Login, Pem, Sasl, ScramHash, Secret, Security, Store, TlsConfig, TlsVersions,
+};
 
 /// One partition of a topic; cheap to clone. Java's `TopicPartition`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

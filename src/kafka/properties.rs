@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::security::{ClusterConfig, Identity, Pem, Sasl, SaslMechanism, Secret, Security, TlsConfig};
+use super::security::{ClusterConfig, Security};
 
 mod jaas;
+mod sasl;
+mod tls;
 
 /// Why a property can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +33,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("sasl.oauthbearer.token.endpoint.url", "OAUTHBEARER is not served by the native client"),
     ("ssl.engine.factory.class", "give certificates as PEM"),
     ("ssl.provider", "remove it: TLS is rustls"),
-    ("ssl.key.password", "store the key unencrypted, readable by us only"),
-    ("ssl.keystore.password", "PEM key stores have no password: store the key unencrypted, readable by us only"),
     ("security.providers", "remove it: there is no JVM"),
     ("socks.proxy.host", "proxies are not served"),
 ];
@@ -53,6 +53,8 @@ pub fn cluster_config(props: &BTreeMap<String, String>) -> Result<ClusterConfig,
         connect_timeout: reader.millis("socket.connection.setup.timeout.ms", defaults.connect_timeout),
         metadata_max_age: reader.millis("metadata.max.age.ms", defaults.metadata_max_age),
         rack: reader.get("client.rack").map(str::to_owned),
+        reconnect_backoff: reader.backoff("reconnect.backoff", defaults.reconnect_backoff),
+        retry_backoff: reader.backoff("retry.backoff", defaults.retry_backoff),
     };
     if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
 }
@@ -85,6 +87,13 @@ impl<'a> Reader<'a> {
                 default
             }
         }
+    }
+
+    /// `<what>.ms` and `<what>.max.ms`; a first wait above the longest is the longest, as in Java.
+    fn backoff(&mut self, what: &str, (first, longest): (Duration, Duration)) -> (Duration, Duration) {
+        let first = self.millis(&format!("{what}.ms"), first);
+        let longest = self.millis(&format!("{what}.max.ms"), longest.max(first));
+        (first.min(longest), longest)
     }
 
     fn bootstrap(&mut self) -> Vec<String> {
@@ -134,99 +143,12 @@ impl<'a> Reader<'a> {
             }
         }
     }
-
-    /// `None` always comes with a problem.
-    fn sasl(&mut self) -> Option<Sasl> {
-        const KEY: &str = "sasl.mechanism";
-        // Java's default is GSSAPI.
-        let name = self.get(KEY).unwrap_or("GSSAPI");
-        let mechanism = match name {
-            "PLAIN" => SaslMechanism::Plain,
-            "SCRAM-SHA-256" => SaslMechanism::ScramSha256,
-            "SCRAM-SHA-512" => SaslMechanism::ScramSha512,
-            "AWS_MSK_IAM" | "OAUTHBEARER" | "GSSAPI" => {
-                let set = if self.get(KEY).is_some() { "" } else { " (Java's default, as none is set)" };
-                let hint = Some("PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 are supported");
-                self.problem(KEY, format!("{name}{set} is not supported"), hint);
-                return None;
-            }
-            _ => {
-                self.problem(KEY, format!("{name:?} is not a SASL mechanism we know"), None);
-                return None;
-            }
-        };
-        let Some(jaas) = self.get("sasl.jaas.config") else {
-            self.problem(
-                "sasl.jaas.config",
-                "missing",
-                Some("...LoginModule required username=\"..\" password=\"..\";"),
-            );
-            return None;
-        };
-        match jaas::credentials(jaas, mechanism) {
-            Ok((username, password)) => Some(Sasl { mechanism, username, password: Secret::new(password) }),
-            Err(message) => {
-                self.problem("sasl.jaas.config", message, None);
-                None
-            }
-        }
-    }
-
-    fn tls(&mut self) -> TlsConfig {
-        let roots = self.store("ssl.truststore", "ssl.truststore.certificates");
-        let chain = self.store("ssl.keystore", "ssl.keystore.certificate.chain");
-        let identity = match (chain, self.get("ssl.keystore.key")) {
-            (Some(chain), Some(key)) => Some(Identity { chain, key: Pem::Inline(Secret::new(key)) }),
-            // A PEM key store's file holds both.
-            (Some(chain @ Pem::File(_)), None) => Some(Identity { key: chain.clone(), chain }),
-            (Some(Pem::Inline(_)), None) => {
-                self.problem("ssl.keystore.key", "missing beside ssl.keystore.certificate.chain", None);
-                None
-            }
-            (None, Some(_)) => {
-                self.problem("ssl.keystore.certificate.chain", "missing beside ssl.keystore.key", None);
-                None
-            }
-            (None, None) => None,
-        };
-        let verify_hostname = match self.props.get("ssl.endpoint.identification.algorithm").map(|v| v.trim()) {
-            None => true,
-            Some("") => false,
-            Some(value) if value.eq_ignore_ascii_case("https") => true,
-            Some(_) => {
-                self.problem("ssl.endpoint.identification.algorithm", "neither https nor empty", None);
-                true
-            }
-        };
-        TlsConfig { roots, identity, verify_hostname }
-    }
-
-    /// A PEM store: its file, or the text in `inline`.
-    fn store(&mut self, prefix: &str, inline: &str) -> Option<Pem> {
-        let (type_key, location) = (format!("{prefix}.type"), format!("{prefix}.location"));
-        let kind = self.get(&type_key).unwrap_or("JKS").to_ascii_uppercase();
-        let (file, text) = (self.get(&location), self.get(inline));
-        match (file, text) {
-            (None, None) => None,
-            (Some(_), Some(_)) => {
-                self.problem(inline, format!("given beside {location}"), Some("give one of them"));
-                None
-            }
-            _ if kind != "PEM" => {
-                let hint =
-                    Some("keytool -exportcert -rfc, or openssl pkcs12 -nodes, make PEM of it; set the type to PEM");
-                self.problem(&type_key, format!("{kind} stores are not supported (JKS is Java's default)"), hint);
-                None
-            }
-            (Some(file), None) => Some(Pem::File(file.into())),
-            (None, Some(text)) => Some(Pem::Inline(Secret::new(text))),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::security::{Pem, Sasl, ScramHash, Store};
 
     fn config(pairs: &[(&str, &str)]) -> Result<ClusterConfig, Vec<PropertyProblem>> {
         cluster_config(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
@@ -266,8 +188,9 @@ mod tests {
         ])
         .unwrap();
         let Security::SaslTls(tls, sasl) = c.security else { panic!("{:?}", c.security) };
-        assert_eq!((tls.roots, tls.verify_hostname), (Some(Pem::File("/ca.pem".into())), false));
-        assert_eq!((sasl.username.as_str(), sasl.password.expose()), ("u", "p;\"x"));
+        assert_eq!((tls.roots, tls.verify_hostname), (Some(Store::Pem(Pem::File("/ca.pem".into()))), false));
+        let Sasl::Scram(ScramHash::Sha512, login) = sasl else { panic!("{sasl:?}") };
+        assert_eq!((login.username.as_str(), login.password.expose()), ("u", "p;\"x"));
     }
 
     #[test]
@@ -278,10 +201,17 @@ mod tests {
         }
         // GSSAPI is Java's default.
         assert_eq!(problems(&base), ["sasl.mechanism"]);
-        assert_eq!(
-            problems(&[base[0], ("security.protocol", "SSL"), ("ssl.truststore.location", "/t.jks")]),
-            ["ssl.truststore.type"]
-        );
+        let ssl = ("security.protocol", "SSL");
+        for (key, value, wrong) in [
+            ("ssl.keystore.key", "K", "ssl.keystore.certificate.chain"),
+            ("ssl.enabled.protocols", "TLSv1.1", "ssl.enabled.protocols"),
+            ("ssl.truststore.certificates", "C", "ssl.truststore.certificates"),
+            ("ssl.endpoint.identification.algorithm", "ldaps", "ssl.endpoint.identification.algorithm"),
+        ] {
+            assert_eq!(problems(&[base[0], ssl, (key, value)]), [wrong]);
+        }
+        let strange = [base[0], ssl, ("ssl.truststore.type", "BCFKS"), ("ssl.truststore.location", "/t")];
+        assert_eq!(problems(&strange), ["ssl.truststore.type"]);
         assert_eq!(problems(&[("request.timeout.ms", "x")]), ["bootstrap.servers", "request.timeout.ms"]);
         assert_eq!(problems(&[("bootstrap.servers", "a,b:1")]), ["bootstrap.servers"]);
         assert_eq!(problems(&[base[0], ("security.protocol", "TLS")]), ["security.protocol"]);

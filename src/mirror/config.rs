@@ -232,6 +232,25 @@ impl FlowConfig {
 /// keys for both sides, then those for this side; the later wins.
 #[must_use]
 pub fn client(config: &Config, side: Side, role: ClientRole) -> Config {
+    assembled(config, side, role)
+        .into_iter()
+        .map(|(name, given)| (name, given.value))
+        .collect::<BTreeMap<_, _>>()
+        .into()
+}
+
+/// A client's property and the key of the connector file that gave it; none for what MirrorMaker sets itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The value; may be a secret.
+    pub value: String,
+    /// The key, as in the file.
+    pub key: Option<String>,
+}
+
+/// As [`client`], with where each property came from.
+#[must_use]
+pub fn assembled(config: &Config, side: Side, role: ClientRole) -> BTreeMap<String, Given> {
     let side = match side {
         Side::Source => "source",
         Side::Target => "target",
@@ -244,7 +263,7 @@ pub fn client(config: &Config, side: Side, role: ClientRole) -> Config {
     let cluster = format!("{side}.cluster.");
     let own = format!("{side}.{role}.");
     let both = format!("{role}.");
-    let mut out: BTreeMap<String, String> = BTreeMap::new();
+    let mut out: BTreeMap<String, Given> = BTreeMap::new();
     let known: Vec<&str> = keys::client_names(keys::Names::Cluster).collect();
     let layers = [&cluster, &both, &own];
     for (layer, prefix) in layers.into_iter().enumerate() {
@@ -252,15 +271,16 @@ pub fn client(config: &Config, side: Side, role: ClientRole) -> Config {
             let other_family = layer == 1 && name.starts_with("override.");
             let ignored = layer == 0 && known.binary_search(&name).is_err();
             if !other_family && !ignored {
-                out.insert(name.to_owned(), value.to_owned());
+                out.insert(name.to_owned(), Given { value: value.to_owned(), key: Some(format!("{prefix}{name}")) });
             }
         }
     }
     if role == "consumer" {
-        out.insert("enable.auto.commit".to_owned(), "false".to_owned());
-        out.entry("auto.offset.reset".to_owned()).or_insert_with(|| "earliest".to_owned());
+        out.insert("enable.auto.commit".to_owned(), Given { value: "false".to_owned(), key: None });
+        let earliest = || Given { value: "earliest".to_owned(), key: None };
+        out.entry("auto.offset.reset".to_owned()).or_insert_with(earliest);
     }
-    out.into()
+    out
 }
 
 fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Config {

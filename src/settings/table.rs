@@ -70,6 +70,10 @@ pub const SETTINGS: &[Setting] = &[
     row("stall-after", "TIME", Some("60s"), "When records wait and nothing was acknowledged for so long, it is Stalled"),
     row("listen", "HOST:PORT", Some("127.0.0.1:8083"), "Where /status, /metrics and the REST API listen"),
     row("token-file", "FILE", None, "File with the token that write requests must bring; without it they are taken on loopback only"),
+    row("tls-cert-file", "FILE", None, "Serve https: our certificate chain, PEM; a renewed one is taken up while running"),
+    row("tls-key-file", "FILE", None, "The private key of that certificate, PEM"),
+    row("tls-client-ca-file", "FILE", None, "Authorities, PEM, whose client certificates are as good as the token"),
+    row("guard-reading", "BOOL", Some("false"), "Reading needs the token or a client certificate too; probes need nothing"),
     row("log", "FILTER", Some("info"), "What is logged: a level, or target=level,..."),
     row("log-format", "auto|text|json", Some("auto"), "How it is logged; auto: text on a terminal, JSON otherwise"),
 ];

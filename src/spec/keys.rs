@@ -4,11 +4,13 @@
 //! Kafka 4.1; a test compares them with what Kafka's own classes say.
 
 mod clients;
+mod meaning;
 mod secrets;
 mod suggest;
 mod table;
 mod values;
 
+pub use meaning::{Meaning, meaning};
 pub use secrets::{Reference, holds_literal_secret, is_secret, must_be_masked, only_references, references};
 pub(super) use suggest::distance;
 pub(crate) use suggest::nearest;

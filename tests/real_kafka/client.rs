@@ -186,26 +186,25 @@ async fn credentials_and_certificates() {
         skipped("credentials_and_certificates", "KAFKA_SASL and KAFKA_TLS name no broker");
         return;
     };
-    let user = |mechanism, name: &str, password: &str| Sasl {
-        mechanism,
-        username: name.into(),
-        password: Secret::new(password),
-    };
+    let login = |name: &str, password: &str| Login { username: name.into(), password: Secret::new(password) };
     let id = |bootstrap: &str, security| {
         let config = ClusterConfig { security, ..ClusterConfig::plaintext(vec![bootstrap.to_owned()]) };
         async move { Cluster::new(config).id().await }
     };
-    let plain = user(SaslMechanism::Plain, "alice", "alice-secret");
+    let plain = Sasl::Plain(login("alice", "alice-secret"));
     id(&sasl, Security::SaslPlaintext(plain)).await.unwrap();
-    let scram = user(SaslMechanism::ScramSha256, "bob", "bob-secret");
+    let scram = Sasl::Scram(ScramHash::Sha256, login("bob", "bob-secret"));
     id(&sasl, Security::SaslPlaintext(scram)).await.unwrap();
-    for mechanism in [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512] {
-        let wrong = id(&sasl, Security::SaslPlaintext(user(mechanism, "bob", "wrong-secret"))).await.unwrap_err();
+    let wrong = || login("bob", "wrong-secret");
+    for wrong in
+        [Sasl::Plain(wrong()), Sasl::Scram(ScramHash::Sha256, wrong()), Sasl::Scram(ScramHash::Sha512, wrong())]
+    {
+        let wrong = id(&sasl, Security::SaslPlaintext(wrong)).await.unwrap_err();
         assert!(matches!(wrong, Error::Auth { .. }) && !wrong.to_string().contains("wrong-secret"), "{wrong}");
     }
     let ca = std::env::var("KAFKA_CA").expect("KAFKA_CA names the authority's PEM file");
-    let roots = TlsConfig { roots: Some(Pem::File(ca.into())), ..TlsConfig::default() };
-    let bob = user(SaslMechanism::ScramSha512, "bob", "bob-secret");
+    let roots = TlsConfig { roots: Some(Store::Pem(Pem::File(ca.into()))), ..TlsConfig::default() };
+    let bob = Sasl::Scram(ScramHash::Sha512, login("bob", "bob-secret"));
     id(&tls, Security::SaslTls(roots.clone(), bob.clone())).await.unwrap();
     let connect = |addr: String, tls: TlsConfig| {
         let security = Security::SaslTls(tls, bob.clone());

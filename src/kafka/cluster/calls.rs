@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -211,7 +210,8 @@ impl Cluster {
         F: Fn() -> A,
         A: Future<Output = Result<T, Error>>,
     {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        let (first, longest) = self.inner.config.retry_backoff;
+        let mut backoff = Backoff::new(first, longest);
         let mut last: Option<Error> = None;
         loop {
             let late = |last: Option<Error>| Error::Timeout {

@@ -86,7 +86,8 @@ impl Cluster {
     async fn at(&self, addr: &str, role: Role) -> Result<Connection, Error> {
         let connecting = {
             let mut connections = self.inner.connections();
-            let slot = connections.0.entry((addr.to_owned(), role)).or_insert_with(Slot::new);
+            let backoff = self.inner.config.reconnect_backoff;
+            let slot = connections.0.entry((addr.to_owned(), role)).or_insert_with(|| Slot::new(backoff));
             match &slot.state {
                 State::Open(connection) if !connection.is_closed() => return Ok(connection.clone()),
                 State::Failed { until, error } if Instant::now() < *until => return Err(error.clone()),
@@ -133,8 +134,8 @@ impl Connections {
 }
 
 impl Slot {
-    fn new() -> Self {
-        Slot { state: State::Idle, backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)) }
+    fn new((first, longest): (Duration, Duration)) -> Self {
+        Slot { state: State::Idle, backoff: Backoff::new(first, longest) }
     }
 
     fn settle(&mut self, result: &Result<Connection, Error>) {

@@ -8,11 +8,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use super::{Outgoing, Shared};
+use crate::kafka::error::tls::SpeaksTls;
 use crate::kafka::version::api_name;
 use crate::kafka::{Error, wire};
 
 /// Small answers share one read; larger ones go around this buffer.
 const READ_BUFFER: usize = 16 << 10;
+/// The first byte of a TLS alert; 0x1503 at the front would be a frame of 350 MB.
+const TLS_ALERT: u8 = 0x15;
 /// Slices of one vectored write; the system takes up to 1024.
 const SLICES: usize = 64;
 /// Requests gathered into one write.
@@ -37,6 +40,10 @@ pub(super) async fn read<R: AsyncRead + Unpin>(stream: R, shared: Arc<Shared>) {
 async fn frame<R: AsyncRead + Unpin>(stream: &mut R, addr: &str) -> Result<Bytes, Error> {
     let mut prefix = [0u8; 4];
     stream.read_exact(&mut prefix).await.map_err(|e| ended(addr, &e))?;
+    if let [TLS_ALERT, 3, ..] = prefix {
+        let source = Arc::new(std::io::Error::other(SpeaksTls));
+        return Err(Error::Tls { addr: addr.to_owned(), source });
+    }
     let len = wire::frame_len(prefix).map_err(|message| Error::Protocol { addr: addr.to_owned(), message })?;
     // Reserved, not touched: a false length costs address space until bytes really come.
     let mut body = BytesMut::with_capacity(len);
@@ -135,6 +142,11 @@ async fn write_all<W: AsyncWrite + Unpin>(stream: &mut W, mut parts: Vec<Bytes>)
 }
 
 fn ended(addr: &str, error: &std::io::Error) -> Error {
+    // In TLS 1.3 a broker that wants another certificate of ours says so after the handshake.
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        let source = Arc::new(std::io::Error::new(error.kind(), tls.clone()));
+        return Error::Tls { addr: addr.to_owned(), source };
+    }
     let reason = match error.kind() {
         std::io::ErrorKind::UnexpectedEof => "the broker closed it".to_owned(),
         _ => error.to_string(),

@@ -1,18 +1,13 @@
 //! `sasl.jaas.config`: one login module with its options, as Java's `JaasConfig` reads it.
 
-use crate::kafka::security::SaslMechanism;
-
 /// Username and password of the module that fits `mechanism`. No error quotes a value.
-pub(super) fn credentials(text: &str, mechanism: SaslMechanism) -> Result<(String, String), String> {
+pub(super) fn credentials(text: &str, mechanism: &str) -> Result<(String, String), String> {
     let tokens = tokens(text)?;
     let mut tokens = tokens.into_iter();
     let module = tokens.next().ok_or("no login module")?;
-    let wanted = match mechanism {
-        SaslMechanism::Plain => "PlainLoginModule",
-        SaslMechanism::ScramSha256 | SaslMechanism::ScramSha512 => "ScramLoginModule",
-    };
+    let wanted = if mechanism == "PLAIN" { "PlainLoginModule" } else { "ScramLoginModule" };
     if module.rsplit('.').next() != Some(wanted) {
-        return Err(format!("{} needs {wanted}, another login module is named", mechanism.name()));
+        return Err(format!("{mechanism} needs {wanted}, another login module is named"));
     }
     let flag = tokens.next().unwrap_or_default().to_ascii_lowercase();
     if !["required", "requisite", "sufficient", "optional"].contains(&flag.as_str()) {
@@ -83,7 +78,7 @@ mod tests {
 
     #[test]
     fn javas_form_is_read() {
-        let plain = |text| credentials(text, SaslMechanism::Plain);
+        let plain = |text| credentials(text, "PLAIN");
         let expected = Ok(("u".to_owned(), "p=1".to_owned()));
         assert_eq!(
             plain("org.apache.kafka.common.security.plain.PlainLoginModule required\n username=\"u\" password='p=1' ;"),

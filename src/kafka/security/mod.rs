@@ -10,6 +10,7 @@ use zeroize::Zeroize;
 
 pub(crate) mod sasl;
 pub(crate) mod scram;
+pub(crate) mod store;
 pub(crate) mod tls;
 
 /// How to reach one cluster. Java's client configuration, the part we honour.
@@ -31,6 +32,10 @@ pub struct ClusterConfig {
     pub metadata_max_age: Duration,
     /// `client.rack`.
     pub rack: Option<String>,
+    /// `reconnect.backoff.ms` and `reconnect.backoff.max.ms`: how long a broker that could not be reached is left alone.
+    pub reconnect_backoff: (Duration, Duration),
+    /// `retry.backoff.ms` and `retry.backoff.max.ms`: waits before what can pass is tried again.
+    pub retry_backoff: (Duration, Duration),
 }
 
 /// `security.protocol`.
@@ -50,20 +55,52 @@ pub enum Security {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TlsConfig {
     /// Certificates to trust; `None`: the system's.
-    pub roots: Option<Pem>,
+    pub roots: Option<Store>,
     /// Our certificate chain and key, where the broker wants one.
     pub identity: Option<Identity>,
     /// Whether the certificate must bear the host's name (`ssl.endpoint.identification.algorithm=https`).
     pub verify_hostname: bool,
+    /// `ssl.enabled.protocols`.
+    pub versions: TlsVersions,
+    /// `ssl.cipher.suites`, in Java's names; empty: all that rustls has.
+    pub cipher_suites: Vec<String>,
+}
+
+/// The versions of TLS that may be spoken. Older ones are not served by rustls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsVersions {
+    /// 1.3, and 1.2 where the broker has no better. Java's default.
+    #[default]
+    Both,
+    /// 1.2.
+    Only12,
+    /// 1.3.
+    Only13,
+}
+
+/// Where certificates lie.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Store {
+    /// PEM.
+    Pem(Pem),
+    /// A PKCS#12 file, which Java reads under the types `PKCS12` and `JKS`.
+    Pkcs12 {
+        /// Its path.
+        file: PathBuf,
+        /// `ssl.truststore.password`, `ssl.keystore.password`.
+        password: Secret,
+    },
 }
 
 /// A client certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Certificate chain, own certificate first.
-    pub chain: Pem,
-    /// Private key, unencrypted PKCS#8, PKCS#1 or SEC1.
-    pub key: Pem,
+    pub chain: Store,
+    /// Private key where it does not lie in the chain's file: PKCS#8, PKCS#1 or SEC1.
+    pub key: Option<Pem>,
+    /// `ssl.key.password`: what the key is encrypted with.
+    pub password: Option<Secret>,
 }
 
 /// PEM text: inline or in a file, which is read anew for every connection so that renewed certificates are seen.
@@ -75,26 +112,31 @@ pub enum Pem {
     File(PathBuf),
 }
 
-/// SASL credentials.
+/// A SASL mechanism with what it needs to prove who we are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Sasl {
-    /// Which mechanism.
-    pub mechanism: SaslMechanism,
+pub enum Sasl {
+    /// `PLAIN` (RFC 4616).
+    Plain(Login),
+    /// `SCRAM-SHA-256` and `SCRAM-SHA-512` (RFC 5802).
+    Scram(ScramHash, Login),
+}
+
+/// A user and its password.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Login {
     /// User name.
     pub username: String,
     /// Password.
     pub password: Secret,
 }
 
-/// The SASL mechanisms we speak.
+/// The hash of a SCRAM mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SaslMechanism {
-    /// RFC 4616.
-    Plain,
-    /// RFC 5802 with SHA-256.
-    ScramSha256,
-    /// RFC 5802 with SHA-512.
-    ScramSha512,
+pub enum ScramHash {
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
 }
 
 /// A value that is never shown; wiped when dropped.
@@ -122,6 +164,8 @@ impl Default for ClusterConfig {
             connect_timeout: Duration::from_secs(10),
             metadata_max_age: Duration::from_secs(300),
             rack: None,
+            reconnect_backoff: (Duration::from_millis(50), Duration::from_secs(1)),
+            retry_backoff: (Duration::from_millis(100), Duration::from_secs(1)),
         }
     }
 }
@@ -157,20 +201,26 @@ impl Security {
 
 impl Default for TlsConfig {
     fn default() -> Self {
-        Self { roots: None, identity: None, verify_hostname: true }
+        Self {
+            roots: None,
+            identity: None,
+            verify_hostname: true,
+            versions: TlsVersions::Both,
+            cipher_suites: Vec::new(),
+        }
     }
 }
 
-// === impl SaslMechanism ===
+// === impl Sasl ===
 
-impl SaslMechanism {
-    /// The registered name.
+impl Sasl {
+    /// The mechanism's registered name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn mechanism(&self) -> &'static str {
         match self {
-            SaslMechanism::Plain => "PLAIN",
-            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+            Sasl::Plain(_) => "PLAIN",
+            Sasl::Scram(ScramHash::Sha256, _) => "SCRAM-SHA-256",
+            Sasl::Scram(ScramHash::Sha512, _) => "SCRAM-SHA-512",
         }
     }
 }
@@ -212,12 +262,13 @@ mod tests {
             security: Security::SaslTls(
                 TlsConfig {
                     identity: Some(Identity {
-                        chain: Pem::File("chain.pem".into()),
-                        key: Pem::Inline(Secret::new("sesame")),
+                        chain: Store::Pem(Pem::File("chain.pem".into())),
+                        key: Some(Pem::Inline(Secret::new("sesame"))),
+                        password: Some(Secret::new("sesame")),
                     }),
                     ..TlsConfig::default()
                 },
-                Sasl { mechanism: SaslMechanism::Plain, username: "u".into(), password: Secret::new("sesame") },
+                Sasl::Plain(Login { username: "u".into(), password: Secret::new("sesame") }),
             ),
             ..ClusterConfig::default()
         };

@@ -9,14 +9,14 @@ use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use kafka_protocol::protocol::StrBytes;
 use rand::RngCore;
 
-use super::scram::{Hash, Scram};
-use super::{Sasl, SaslMechanism};
+use super::Sasl;
+use super::scram::Scram;
 use crate::kafka::conn::Connection;
 use crate::kafka::{Error, ErrorCode};
 
 /// Proves who we are; gives the session's lifetime where the broker bounds it.
 pub(crate) async fn authenticate(connection: &Connection, sasl: &Sasl) -> Result<Option<Duration>, Error> {
-    let mechanism = sasl.mechanism.name();
+    let mechanism = sasl.mechanism();
     let fail = |message: String| Error::Auth { addr: connection.addr().to_owned(), mechanism, message };
     let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
     let answer = connection.call(handshake).await?;
@@ -41,19 +41,18 @@ pub(crate) async fn authenticate(connection: &Connection, sasl: &Sasl) -> Result
             })
         }
     };
-    let lifetime = match sasl.mechanism {
-        SaslMechanism::Plain => {
-            let message = format!("\0{}\0{}", sasl.username, sasl.password.expose());
+    let lifetime = match sasl {
+        Sasl::Plain(login) => {
+            let message = format!("\0{}\0{}", login.username, login.password.expose());
             step(message.into_bytes()).await?.1
         }
-        SaslMechanism::ScramSha256 | SaslMechanism::ScramSha512 => {
-            let hash = if sasl.mechanism == SaslMechanism::ScramSha256 { Hash::Sha256 } else { Hash::Sha512 };
+        Sasl::Scram(hash, login) => {
             let mut random = [0u8; 24];
             rand::rng().fill_bytes(&mut random);
-            let mut scram = Scram::new(hash, &sasl.username, &STANDARD.encode(random));
+            let mut scram = Scram::new(*hash, &login.username, &STANDARD.encode(random));
             let (server_first, _) = step(scram.first().into_bytes()).await?;
             let server_first = text(&server_first).map_err(&fail)?;
-            let proof = scram.proof(sasl.password.expose(), &server_first).map_err(&fail)?;
+            let proof = scram.proof(login.password.expose(), &server_first).map_err(&fail)?;
             let (server_final, lifetime) = step(proof.into_bytes()).await?;
             scram.verify(&text(&server_final).map_err(&fail)?).map_err(&fail)?;
             lifetime

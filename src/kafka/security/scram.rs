@@ -7,19 +7,14 @@ use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::ScramHash;
+
 /// Java's minimum is 4096; a server that asks for more than this wants to keep us busy.
 const MAX_ITERATIONS: u32 = 1_000_000;
 
-/// Which hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hash {
-    Sha256,
-    Sha512,
-}
-
 /// A conversation: first message, then the proof, then the server's proof is checked.
 pub(crate) struct Scram {
-    hash: Hash,
+    hash: ScramHash,
     nonce: String,
     first_bare: String,
     server_signature: Option<Vec<u8>>,
@@ -27,7 +22,7 @@ pub(crate) struct Scram {
 
 impl Scram {
     /// Begins a conversation with a nonce that was never used before.
-    pub(crate) fn new(hash: Hash, username: &str, nonce: &str) -> Self {
+    pub(crate) fn new(hash: ScramHash, username: &str, nonce: &str) -> Self {
         let name = username.replace('=', "=3D").replace(',', "=2C");
         Self { hash, nonce: nonce.to_owned(), first_bare: format!("n={name},r={nonce}"), server_signature: None }
     }
@@ -91,12 +86,12 @@ impl Scram {
 
     fn hmac(&self, key: &[u8], data: &[u8]) -> Vec<u8> {
         match self.hash {
-            Hash::Sha256 => {
+            ScramHash::Sha256 => {
                 let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
                 mac.update(data);
                 mac.finalize().into_bytes().to_vec()
             }
-            Hash::Sha512 => {
+            ScramHash::Sha512 => {
                 let mut mac = Hmac::<Sha512>::new_from_slice(key).expect("HMAC takes a key of any length");
                 mac.update(data);
                 mac.finalize().into_bytes().to_vec()
@@ -106,8 +101,8 @@ impl Scram {
 
     fn digest(&self, data: &[u8]) -> Vec<u8> {
         match self.hash {
-            Hash::Sha256 => Sha256::digest(data).to_vec(),
-            Hash::Sha512 => Sha512::digest(data).to_vec(),
+            ScramHash::Sha256 => Sha256::digest(data).to_vec(),
+            ScramHash::Sha512 => Sha512::digest(data).to_vec(),
         }
     }
 
@@ -134,7 +129,7 @@ mod tests {
     /// The example of RFC 7677 §3.
     #[test]
     fn the_rfcs_conversation() {
-        let mut scram = Scram::new(Hash::Sha256, "user", "rOprNGfwEbeRWgbNEkqO");
+        let mut scram = Scram::new(ScramHash::Sha256, "user", "rOprNGfwEbeRWgbNEkqO");
         assert_eq!(scram.first(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let server = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
         assert_eq!(
@@ -150,12 +145,12 @@ mod tests {
     #[test]
     fn a_foreign_nonce_or_cheap_iterations_are_refused() {
         for server in ["r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", "r=abcd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1", "x"] {
-            assert!(Scram::new(Hash::Sha512, "u", "abc").proof("p", server).is_err(), "{server}");
+            assert!(Scram::new(ScramHash::Sha512, "u", "abc").proof("p", server).is_err(), "{server}");
         }
     }
 
     #[test]
     fn names_are_escaped() {
-        assert_eq!(Scram::new(Hash::Sha512, "a=b,c", "n").first(), "n,,n=a=3Db=2Cc,r=n");
+        assert_eq!(Scram::new(ScramHash::Sha512, "a=b,c", "n").first(), "n,,n=a=3Db=2Cc,r=n");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS by rustls: trust from PEM or the system, client certificates, host names.
+//! TLS by rustls: trust in the system's or the user's certificates, client certificates, host names, versions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Pem, TlsConfig};
+use super::{TlsConfig, TlsVersions, store};
 use crate::kafka::Error;
 use crate::supervise;
 
-/// Certificates and keys larger than this are not read.
-const MAX_PEM: u64 = 4 << 20;
-/// How long reading PEM files may take.
+/// How long reading certificates may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Speaks TLS over `stream`; `addr` is `host:port`, its host is the server name (SNI).
@@ -43,11 +43,11 @@ pub(crate) async fn handshake(
 }
 
 fn client_config(config: &TlsConfig) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(provider(&config.cipher_suites)?);
     let mut roots = RootCertStore::empty();
     match &config.roots {
-        Some(pem) => {
-            for certificate in certificates(pem, "ssl.truststore")? {
+        Some(trusted) => {
+            for certificate in store::trusted(trusted)? {
                 roots.add(certificate).map_err(|e| settings("ssl.truststore", &e))?;
             }
         }
@@ -63,9 +63,14 @@ fn client_config(config: &TlsConfig) -> Result<ClientConfig, Error> {
             }
         }
     }
+    let versions: &[&SupportedProtocolVersion] = match config.versions {
+        TlsVersions::Both => &[&TLS13, &TLS12],
+        TlsVersions::Only12 => &[&TLS12],
+        TlsVersions::Only13 => &[&TLS13],
+    };
     let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| settings("TLS versions", &e))?;
+        .with_protocol_versions(versions)
+        .map_err(|e| settings("ssl.enabled.protocols with ssl.cipher.suites", &e))?;
     let builder = if config.verify_hostname {
         builder.with_root_certificates(roots)
     } else {
@@ -79,46 +84,31 @@ fn client_config(config: &TlsConfig) -> Result<ClientConfig, Error> {
     match &config.identity {
         None => Ok(builder.with_no_client_auth()),
         Some(identity) => {
-            let chain = certificates(&identity.chain, "ssl.keystore.certificate.chain")?;
-            let text = read(&identity.key, "ssl.keystore.key")?;
-            if text.contains("ENCRYPTED PRIVATE KEY") {
-                return Err(Error::Settings {
-                    what: "ssl.keystore.key".into(),
-                    message: "encrypted private keys are not supported: store it unencrypted, readable by us only"
-                        .into(),
-                });
-            }
-            let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|e| settings("ssl.keystore.key", &e))?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| settings("ssl.keystore.key", &e))
+            let (chain, key) = store::identity(identity)?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| settings("ssl.keystore", &e))
         }
     }
 }
 
-fn certificates(pem: &Pem, what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = read(pem, what)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match found {
-        Ok(list) if list.is_empty() => {
-            Err(Error::Settings { what: what.into(), message: "no PEM certificate in it".into() })
+/// ring, limited to the cipher suites that were named. Java and rustls name those of TLS 1.3 differently.
+fn provider(suites: &[String]) -> Result<CryptoProvider, Error> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    if !suites.is_empty() {
+        provider.cipher_suites.retain(|suite| suites.iter().any(|name| *name == java_name(suite.suite())));
+        if provider.cipher_suites.is_empty() {
+            let have = rustls::crypto::ring::default_provider().cipher_suites;
+            let have: Vec<_> = have.iter().map(|suite| java_name(suite.suite())).collect();
+            return Err(settings(
+                "ssl.cipher.suites",
+                &format!("none of them is served; these are: {}", have.join(", ")),
+            ));
         }
-        Ok(list) => Ok(list),
-        Err(e) => Err(settings(what, &e)),
     }
+    Ok(provider)
 }
 
-fn read(pem: &Pem, what: &str) -> Result<zeroize::Zeroizing<String>, Error> {
-    match pem {
-        // Java's properties often hold PEM in one line, with spaces or `\n` where the lines broke.
-        Pem::Inline(text) => Ok(zeroize::Zeroizing::new(text.expose().replace("\\n", "\n"))),
-        Pem::File(path) => {
-            let what = format!("{what} {}", path.display());
-            let size = std::fs::metadata(path).map_err(|e| settings(&what, &e))?.len();
-            if size > MAX_PEM {
-                return Err(Error::Settings { what, message: format!("{size} bytes is no certificate") });
-            }
-            std::fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(|e| settings(&what, &e))
-        }
-    }
+fn java_name(suite: CipherSuite) -> String {
+    format!("{suite:?}").replacen("TLS13_", "TLS_", 1)
 }
 
 fn settings(what: &str, error: &dyn std::fmt::Display) -> Error {

@@ -222,3 +222,15 @@ fn white_space_of_a_separator_counts_and_of_a_jaas_line_does_not() {
         canonical("source.cluster.sasl.jaas.config", "a.B required password=y username=x;"),
     );
 }
+
+#[test]
+fn every_client_property_has_a_meaning() {
+    let known: Vec<_> = super::clients::CLIENT_KEYS.iter().map(|(name, ..)| *name).collect();
+    let meant: Vec<_> = super::meaning::MEANINGS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(meant, known);
+    for (name, kind, _) in super::clients::CLIENT_KEYS {
+        if let Some(Meaning::Honoured(Some(default))) = meaning(name) {
+            check(*kind, default).unwrap_or_else(|bad| panic!("{name}={default}: {bad}"));
+        }
+    }
+}
