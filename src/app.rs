@@ -10,6 +10,7 @@
 //!
 //! Used by the commands only.
 
+pub mod check;
 mod destination;
 mod signals;
 mod source;

@@ -385,6 +385,12 @@ fn cache_dir(variables: &[(String, String)]) -> PathBuf {
 // === impl Partial ===
 
 impl Partial {
+    /// What a flag gave, where it was given.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(given, _)| *given == name).and_then(|(_, values)| values.last()).map(String::as_str)
+    }
+
     /// Adds what a flag gave.
     pub fn set(&mut self, name: &'static str, values: Vec<String>) {
         self.0.push((name, values));

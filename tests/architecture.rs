@@ -24,7 +24,19 @@ const TABLE: &[(&str, &[&str])] = &[
     ("demo", &["devbroker", "supervise", "settings", "cli"]),
     (
         "app",
-        &["api", "destination", "engine", "git", "kafka", "reconcile", "settings", "spec", "supervise", "telemetry"],
+        &[
+            "api",
+            "destination",
+            "engine",
+            "git",
+            "kafka",
+            "mirror",
+            "reconcile",
+            "settings",
+            "spec",
+            "supervise",
+            "telemetry",
+        ],
     ),
 ];
 

@@ -1,12 +1,13 @@
 //! The commands. One file each; what they print goes through `Printer`, how they end is [`Exit`].
 //!
-//! `run` and `demo` are the only ones that touch Kafka or Git. `validate`, `explain`, `schema`, `completions` and `man` need
+//! `run`, `check` and `demo` are the only ones that touch Kafka or Git. `validate`, `explain`, `schema`, `completions` and `man` need
 //! nobody; all others ask a running daemon over HTTP. It may use everything and is used by `main` only.
 //!
 //! Laws: data goes to standard output and everything else to standard error; a reader that goes away is no failure;
 //! no secret is printed (law 9), and no control character of somebody else's text reaches the terminal.
 
 mod apply;
+mod check;
 mod completions;
 mod confirm;
 mod daemon;
@@ -71,6 +72,9 @@ enum Command {
     /// Check connector files, without Kafka and without the daemon
     #[command(after_help = EXIT_CODES)]
     Validate(validate::ValidateArgs),
+    /// Try what mirrors need on the clusters themselves: reach, security, permissions, topics, Git. Changes nothing
+    #[command(after_help = EXIT_CODES)]
+    Check(Box<check::CheckArgs>),
     /// Show what would be done, and what is kept from being done
     #[command(after_help = EXIT_CODES)]
     Plan(plan::PlanArgs),
@@ -137,6 +141,7 @@ fn dispatch(command: Command, printer: &Printer) -> Result<ExitCode, Failure> {
     let ended: Ended = match command {
         Command::Demo(args) => demo::run(&args, printer),
         Command::Run(args) => run::run(*args, printer),
+        Command::Check(args) => check::run(*args, printer),
         Command::Validate(args) => validate::run(&args, printer),
         Command::Explain(args) => explain::run(&args, printer),
         Command::Schema(args) => schema::run(&args, printer),

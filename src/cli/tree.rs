@@ -98,6 +98,17 @@ impl Tree {
         renamed.collect()
     }
 
+    /// The tree as a local repository: its folder, and the root inside it.
+    pub(super) fn as_repository(&self) -> (String, String) {
+        let base = self.shown(&self.base);
+        match base.rsplit_once('/') {
+            Some(("", root)) => ("/".to_owned(), root.to_owned()),
+            Some((folder, root)) => (folder.to_owned(), root.to_owned()),
+            None if base.is_empty() => (".".to_owned(), ".".to_owned()),
+            None => (".".to_owned(), base),
+        }
+    }
+
     /// A path as a person would write it here.
     pub(super) fn shown(&self, path: &str) -> String {
         if self.absolute { format!("/{path}") } else { path.to_owned() }
@@ -109,7 +120,7 @@ impl Tree {
     }
 
     /// The levels of a path below the tree's beginning.
-    fn levels<'a>(&self, path: &'a str) -> Vec<&'a str> {
+    pub(super) fn levels<'a>(&self, path: &'a str) -> Vec<&'a str> {
         path.strip_prefix(&self.base).unwrap_or(path).trim_start_matches('/').split('/').collect()
     }
 

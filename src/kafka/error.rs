@@ -198,6 +198,15 @@ impl Error {
         })
     }
 
+    /// The first cause: what the time went into that ran out, what closed the connection.
+    #[must_use]
+    pub fn root(&self) -> &Error {
+        match self {
+            Error::Timeout { source: Some(source), .. } | Error::Closed { source: Some(source), .. } => source.root(),
+            other => other,
+        }
+    }
+
     /// The broker's error code, where a broker answered with one.
     #[must_use]
     pub fn broker_code(&self) -> Option<ErrorCode> {

@@ -7,6 +7,7 @@ pub mod configs;
 pub mod groups;
 pub mod offsets;
 pub mod producers;
+pub mod rights;
 pub mod topics;
 
 pub use configs::*;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Error, Leader, TopicPartition};
+use topics::in_order;
 
 fn named(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())

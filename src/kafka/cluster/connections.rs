@@ -17,7 +17,11 @@ type Connecting = BoxFuture<'static, Result<Connection, Error>>;
 
 /// By address: a broker that comes back under another address is another connection.
 #[derive(Default)]
-pub(super) struct Connections(HashMap<(String, Role), Slot>);
+pub(super) struct Connections {
+    slots: HashMap<(String, Role), Slot>,
+    /// Why the last attempt failed, until one succeeds.
+    trouble: Option<Error>,
+}
 
 struct Slot {
     state: State,
@@ -83,11 +87,17 @@ impl Cluster {
         Err(last)
     }
 
+    /// Why the last connection could not be made, until one can. For who waits for a call that is tried again and again.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Error> {
+        self.inner.connections().trouble.clone()
+    }
+
     async fn at(&self, addr: &str, role: Role) -> Result<Connection, Error> {
         let connecting = {
             let mut connections = self.inner.connections();
             let backoff = self.inner.config.reconnect_backoff;
-            let slot = connections.0.entry((addr.to_owned(), role)).or_insert_with(|| Slot::new(backoff));
+            let slot = connections.slots.entry((addr.to_owned(), role)).or_insert_with(|| Slot::new(backoff));
             match &slot.state {
                 State::Open(connection) if !connection.is_closed() => return Ok(connection.clone()),
                 State::Failed { until, error } if Instant::now() < *until => return Err(error.clone()),
@@ -106,7 +116,8 @@ impl Cluster {
         let connecting: Connecting = Box::pin(async move {
             let result = Connection::connect(&addr, &inner.config).await;
             let mut connections = inner.connections();
-            if let Some(slot) = connections.0.get_mut(&(addr, role)) {
+            connections.trouble = result.as_ref().err().cloned();
+            if let Some(slot) = connections.slots.get_mut(&(addr, role)) {
                 slot.settle(&result);
             }
             result
@@ -121,7 +132,7 @@ impl Cluster {
 
 impl Connections {
     fn open(&self, addrs: &[String], role: Role) -> Option<Connection> {
-        addrs.iter().find_map(|addr| match &self.0.get(&(addr.clone(), role))?.state {
+        addrs.iter().find_map(|addr| match &self.slots.get(&(addr.clone(), role))?.state {
             State::Open(connection) if !connection.is_closed() => Some(connection.clone()),
             _ => None,
         })
@@ -129,7 +140,7 @@ impl Connections {
 
     /// Lets go of addresses that no broker has any more.
     pub(super) fn keep(&mut self, addrs: &[String]) {
-        self.0.retain(|(addr, _), slot| addrs.contains(addr) || matches!(slot.state, State::Opening(_)));
+        self.slots.retain(|(addr, _), slot| addrs.contains(addr) || matches!(slot.state, State::Opening(_)));
     }
 }
 

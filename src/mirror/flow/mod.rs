@@ -129,6 +129,15 @@ pub struct Snapshot {
     pub throttled_ms: u64,
 }
 
+/// The transactional id through which a flow takes the producer identity of that rank, so that an older self is fenced.
+#[must_use]
+pub fn transactional_id(group: &str, connector: &str, rank: usize) -> String {
+    match rank {
+        0 => format!("mirrorkeeper-{group}-{connector}"),
+        rank => format!("mirrorkeeper-{group}-{connector}-{rank}"),
+    }
+}
+
 // === impl Flow ===
 
 impl Flow {

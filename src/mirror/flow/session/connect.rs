@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How long a cluster may stay out of reach before status says so.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+
 impl Session {
     pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
         let known = self.shared.state().source_id.is_some() && (self.paused || !self.identities.is_empty());
@@ -9,8 +12,8 @@ impl Session {
             return Ok(());
         }
         let target = self.context.lanes.target().clone();
-        let source_id = self.source.id().await.map_err(|e| trouble("source", &e))?;
-        let target_id = target.id().await.map_err(|e| trouble("target", &e))?;
+        let source_id = self.reached("source", &self.source).await?;
+        let target_id = self.reached("target", &target).await?;
         self.shared.problem("source", None);
         self.shared.problem("target", None);
         if source_id == target_id {
@@ -38,6 +41,23 @@ impl Session {
             self.shared.state().mode = mode;
         }
         Ok(())
+    }
+
+    /// The cluster's id. What keeps it from being reached is told while it is still being tried: a minute of silence helps
+    /// nobody (law 4).
+    async fn reached(&self, area: &'static str, cluster: &Cluster) -> Result<String, Trouble> {
+        let id = cluster.id();
+        tokio::pin!(id);
+        loop {
+            tokio::select! {
+                id = &mut id => return id.map_err(|error| trouble(area, error.root())),
+                () = tokio::time::sleep(TELL_AFTER) => {
+                    if let Some(error) = cluster.trouble() {
+                        self.shared.problem(area, Some(trouble(area, &error).problem));
+                    }
+                }
+            }
+        }
     }
 
     /// The destination is the daemon's; a file that names another cluster as its target is not run. Where the cluster it
@@ -87,10 +107,7 @@ pub(super) async fn identity(
     connector: &str,
     rank: usize,
 ) -> Result<(ProducerIdentity, String), Trouble> {
-    let mut transactional = format!("mirrorkeeper-{group}-{connector}");
-    if rank > 0 {
-        transactional.push_str(&format!("-{rank}"));
-    }
+    let transactional = transactional_id(group, connector, rank);
     let first = init_producer_id(target, Some(&transactional), Duration::from_secs(60)).await;
     match first {
         Ok(identity) => return Ok((identity, "idempotent".into())),
