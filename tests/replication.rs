@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use mirrorkeeper::devbroker::{Cut, DevCluster, DevConfig, Target};
 use mirrorkeeper::engine::embedded::{Embedded, Ownership, Settings};
-use mirrorkeeper::engine::{Engine, FlowReport, Health, PartitionReport};
+use mirrorkeeper::engine::{ClusterIds, Engine, FlowReport, Health, PartitionReport};
 use mirrorkeeper::kafka::batch::split;
 use mirrorkeeper::kafka::log::LogSpec;
 use mirrorkeeper::kafka::records::{Record, decode};
@@ -15,6 +17,7 @@ use mirrorkeeper::spec::{Config, Name, TargetState};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tokio::net::TcpStream;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -118,7 +121,7 @@ async fn held(engine: &Embedded) {
 async fn start(engine: &Embedded, name: &str, config: &Config) {
     let name: Name = name.parse().unwrap();
     until(|| async { engine.put(&name, config).await.map_err(|e| e.to_string()) }).await;
-    engine.adopt(&name).await.unwrap();
+    engine.adopt(&name, &ClusterIds::default()).await.unwrap();
 }
 
 async fn report(engine: &Embedded, name: &str) -> Result<FlowReport, String> {
@@ -437,7 +440,8 @@ async fn a_second_process_waits_and_takes_over() {
     world.copied("t", 2).await;
     assert_eq!(first.shut_down().await, Vec::<String>::new());
     held(&second).await;
-    until(|| async { second.adopt(&"c".parse().unwrap()).await.map_err(|e| e.to_string()) }).await;
+    until(|| async { second.adopt(&"c".parse().unwrap(), &ClusterIds::default()).await.map_err(|e| e.to_string()) })
+        .await;
     write(&world.source, "t", 2, 1_000..2_000, "none").await;
     world.copied("t", 2).await;
 }
@@ -545,6 +549,109 @@ async fn another_destination_is_refused() {
         let report = report(&engine, "c").await?;
         let named = report.problems.iter().any(|p| p.code == "wrong-destination");
         if named && report.health == Health::Failed { Ok(()) } else { Err(format!("{:?}", report.problems)) }
+    })
+    .await;
+}
+
+/// An address that leads to one cluster or another.
+struct Door {
+    address: String,
+    leads_to: Arc<AtomicU16>,
+    _open: tokio::task::JoinSet<()>,
+}
+
+impl Door {
+    async fn to(cluster: &DevCluster) -> Self {
+        let leads_to = Arc::new(AtomicU16::new(port(cluster)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut open = tokio::task::JoinSet::new();
+        let to = leads_to.clone();
+        open.spawn(async move {
+            let mut through = tokio::task::JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                if let Ok(mut server) = TcpStream::connect(("127.0.0.1", to.load(Ordering::SeqCst))).await {
+                    through.spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+                }
+            }
+        });
+        Self { address, leads_to, _open: open }
+    }
+
+    fn lead_to(&self, cluster: &DevCluster) {
+        self.leads_to.store(port(cluster), Ordering::SeqCst);
+    }
+}
+
+fn port(cluster: &DevCluster) -> u16 {
+    cluster.bootstrap().split(',').next().unwrap().rsplit(':').next().unwrap().parse().unwrap()
+}
+
+fn expecting(source: &str) -> ClusterIds {
+    ClusterIds { source: Some(source.into()), target: Some("target".into()) }
+}
+
+async fn stopped_by_another_source(engine: &Embedded) {
+    until(|| async {
+        let report = report(engine, "c").await?;
+        let named = report
+            .problems
+            .iter()
+            .any(|p| p.code == "SRC-ID" && p.message.contains("was source and is other now") && p.hint.is_some());
+        let shown = report.source_cluster_id.as_deref() == Some("other");
+        if named && shown && report.health == Health::Failed { Ok(()) } else { Err(format!("{report:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_source_under_the_same_address_stops_its_flow_until_it_is_accepted() {
+    let mut world = World::new().await;
+    let other = DevCluster::start(DevConfig {
+        brokers: 2,
+        cluster_id: "other".into(),
+        auto_create_topics: false,
+        ..DevConfig::default()
+    })
+    .await
+    .unwrap();
+    for cluster in [&world.source, &other] {
+        cluster.create_topic("t", 1, &[]).unwrap();
+    }
+    write(&world.source, "t", 1, 0..100, "none").await;
+    write(&other, "t", 1, 500..800, "none").await;
+    let door = Door::to(&world.source).await;
+    let config = world.config(
+        "t",
+        &[("source.cluster.bootstrap.servers", door.address.as_str()), ("mirrorkeeper.on.recreated", "continue")],
+    );
+    let engine = world.engine(settings("one")).await;
+    start(&engine, "c", &config).await;
+    world.copied("t", 1).await;
+    let address = other.bootstrap();
+    let beside = [("source.cluster.alias", "z"), ("source.cluster.bootstrap.servers", address.as_str())];
+    start(&engine, "d", &world.config("t", &beside)).await;
+
+    // While it runs, and without having been told what to expect.
+    door.lead_to(&other);
+    drop(std::mem::replace(&mut world.source, other));
+    stopped_by_another_source(&engine).await;
+    write(&world.source, "t", 1, 800..900, "none").await;
+    until(|| async { world.same("t", "z.t", 1) }).await;
+    assert_eq!(report(&engine, "d").await.unwrap().health, Health::Healthy, "the other flow is left alone");
+    assert_eq!(engine.shut_down().await, Vec::<String>::new());
+
+    // In a new process, which was told.
+    let engine = world.engine(settings("one")).await;
+    let name: Name = "c".parse().unwrap();
+    until(|| async { engine.adopt(&name, &expecting("source")).await.map_err(|e| e.to_string()) }).await;
+    stopped_by_another_source(&engine).await;
+    assert_eq!(records(&world.target, "a.t", 0).len(), 100, "nothing of it is copied");
+
+    engine.adopt(&name, &expecting("other")).await.unwrap();
+    until(|| async {
+        let copied = records(&world.target, "a.t", 0).len();
+        if copied == 500 { Ok(()) } else { Err(format!("{copied} {:?}", report(&engine, "c").await)) }
     })
     .await;
 }

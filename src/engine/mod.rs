@@ -23,9 +23,10 @@ pub trait Engine: Send + Sync + 'static {
     fn observe(&self) -> impl Future<Output = Result<Live, Error>> + Send;
     /// Creates the connector or replaces its configuration; nothing happens when it is equal. What is new is not yet run.
     fn put(&self, name: &Name, config: &Config) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Runs the connector from now on, in its target state: it is ours. Nothing happens when it is run already. Called for
-    /// everything with an `applied/` record after a start, and for what a file names, after its record was written.
-    fn adopt(&self, name: &Name) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Runs the connector from now on, in its target state: it is ours. Nothing is copied while other clusters answer than
+    /// `clusters`, where known. When it is run already, only those are taken over. Called for everything with an
+    /// `applied/` record after a start, and for what a file names, after its record was written.
+    fn adopt(&self, name: &Name, clusters: &ClusterIds) -> impl Future<Output = Result<(), Error>> + Send;
     /// Gives the connector `from` the name `to` and this configuration, its progress copied first, `from` removed last; so
     /// that a call after a crash finishes the work. Does what `put` does where `from` is not there.
     fn rename(&self, from: &Name, to: &Name, config: &Config) -> impl Future<Output = Result<(), Error>> + Send;
@@ -37,6 +38,15 @@ pub trait Engine: Send + Sync + 'static {
     fn delete(&self, name: &Name) -> impl Future<Output = Result<(), Error>> + Send;
     /// What copying under this configuration would repeat or start, before it does.
     fn estimate(&self, name: &Name, config: &Config) -> impl Future<Output = Result<Estimate, Error>> + Send;
+}
+
+/// The clusters that a connector's positions are of; `None`: not known yet, whoever answers is right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterIds {
+    /// Id of the source cluster.
+    pub source: Option<String>,
+    /// Id of the target cluster.
+    pub target: Option<String>,
 }
 
 /// What a restart covers (KIP-745).
@@ -135,9 +145,9 @@ pub struct FlowReport {
     pub tasks: Vec<TaskReport>,
     /// Each partition.
     pub partitions: Vec<PartitionReport>,
-    /// Cluster ids once known.
+    /// The source cluster that answers, once known.
     pub source_cluster_id: Option<String>,
-    /// Cluster ids once known.
+    /// The target cluster that answers, once known.
     pub target_cluster_id: Option<String>,
     /// When this run of the flow began.
     pub started: Timestamp,

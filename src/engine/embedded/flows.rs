@@ -7,18 +7,28 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::{Settings, translate};
-use crate::engine::{FlowReport, Health, Problem};
-use crate::mirror::flow::{Context, Flow};
+use crate::engine::{ClusterIds, FlowReport, Health, Problem};
+use crate::mirror::flow::{Context, Expected, Flow};
 use crate::spec::{Config, Name, TargetState};
 
 /// Flows by connector.
 #[derive(Debug, Default)]
 pub(super) struct Flows(BTreeMap<Name, Slot>);
 
+/// A connector that is to run.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) name: Name,
+    pub(super) config: Config,
+    pub(super) state: TargetState,
+    pub(super) clusters: ClusterIds,
+}
+
 #[derive(Debug)]
 struct Slot {
     config: Config,
     state: TargetState,
+    clusters: ClusterIds,
     run: Run,
 }
 
@@ -34,17 +44,15 @@ enum Run {
 
 impl Flows {
     /// Starts, stops, pauses and updates until what runs is what is wanted. Unchanged flows are not touched.
-    pub(super) async fn follow(
-        &mut self,
-        wanted: Vec<(Name, Config, TargetState)>,
-        context: &Context,
-        settings: &Settings,
-    ) {
-        let unwanted: Vec<_> = self.0.keys().filter(|name| !wanted.iter().any(|(n, ..)| n == *name)).cloned().collect();
+    pub(super) async fn follow(&mut self, wanted: Vec<Wanted>, context: &Context, settings: &Settings) {
+        let unwanted: Vec<_> = self.0.keys().filter(|name| !wanted.iter().any(|w| w.name == **name)).cloned().collect();
         for name in unwanted {
             self.stop(&name, settings.grace).await;
         }
-        for (name, config, state) in wanted {
+        for Wanted { name, config, state, clusters } in wanted {
+            if let Some(slot) = self.0.get_mut(&name) {
+                slot.expect(&clusters);
+            }
             match self.0.get(&name) {
                 Some(slot) if slot.config == config && slot.state == state && !slot.ended() => continue,
                 Some(slot) if slot.state == state && !slot.ended() && translate::hot(&slot.config, &config) => {
@@ -56,8 +64,8 @@ impl Flows {
                 }
                 None => {}
             }
-            let run = start(&name, &config, state, context, settings);
-            self.0.insert(name, Slot { config, state, run });
+            let run = start(&name, &config, state, &clusters, context, settings);
+            self.0.insert(name, Slot { config, state, clusters, run });
         }
     }
 
@@ -112,31 +120,62 @@ impl Flows {
     }
 
     /// The report of an adopted connector; `None` while nothing was started for it yet.
-    pub(super) fn report(&self, name: &Name, state: TargetState, settings: &Settings) -> Option<FlowReport> {
+    pub(super) fn report(
+        &self,
+        name: &Name,
+        config: &Config,
+        state: TargetState,
+        settings: &Settings,
+    ) -> Option<FlowReport> {
         let slot = self.0.get(name)?;
-        Some(match &slot.run {
+        let mut report = match &slot.run {
             Run::Flow(flow) if flow.ended() => translate::not_running(Health::Failed, vec![translate::ended()]),
             Run::Flow(flow) => translate::report(&slot.config, &flow.snapshot(settings.stall_after), state),
             Run::Stopped => translate::not_running(Health::Paused, Vec::new()),
             Run::Invalid(problem) => translate::not_running(Health::Failed, vec![problem.clone()]),
-        })
+        };
+        if slot.config != *config {
+            // What runs still is of another configuration, and so may be the clusters that answer it.
+            (report.source_cluster_id, report.target_cluster_id) = (None, None);
+        }
+        Some(report)
     }
 }
 
 impl Slot {
+    fn expect(&mut self, clusters: &ClusterIds) {
+        if self.clusters != *clusters {
+            self.clusters = clusters.clone();
+            if let Run::Flow(flow) = &self.run {
+                flow.expect(expected(clusters));
+            }
+        }
+    }
+
     fn ended(&self) -> bool {
         matches!(&self.run, Run::Flow(flow) if flow.ended())
     }
 }
 
-fn start(name: &Name, config: &Config, state: TargetState, context: &Context, settings: &Settings) -> Run {
+fn expected(clusters: &ClusterIds) -> Expected {
+    Expected { source: clusters.source.clone(), target: clusters.target.clone() }
+}
+
+fn start(
+    name: &Name,
+    config: &Config,
+    state: TargetState,
+    clusters: &ClusterIds,
+    context: &Context,
+    settings: &Settings,
+) -> Run {
     if state == TargetState::Stopped {
         return Run::Stopped;
     }
     match translate::order(name, config, settings) {
         Ok(order) => {
             let paused = state == TargetState::Paused;
-            Run::Flow(Box::new(Flow::start(order, paused, context.clone())))
+            Run::Flow(Box::new(Flow::start(order, paused, expected(clusters), context.clone())))
         }
         Err(problem) => Run::Invalid(problem),
     }

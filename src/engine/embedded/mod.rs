@@ -11,13 +11,13 @@ mod flows;
 mod ownership;
 mod translate;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
 
-use super::{Engine, Error, Estimate, Live, Observed, RestartScope};
+use super::{ClusterIds, Engine, Error, Estimate, Live, Observed, RestartScope};
 use crate::destination::configs::Configs;
 use crate::kafka::{self, Cluster};
 use crate::mirror::flow;
@@ -25,6 +25,8 @@ use crate::mirror::lanes::Lanes;
 use crate::mirror::progress::{self, Progress};
 use crate::spec::{Config, Name, TargetState};
 use crate::supervise::{self, Task};
+
+use flows::Wanted;
 
 pub use ownership::Ownership;
 
@@ -77,7 +79,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Running {
     owned: Option<Owned>,
-    adopted: BTreeSet<Name>,
+    adopted: BTreeMap<Name, ClusterIds>,
     flows: flows::Flows,
     /// Why the topics could not be opened, while they can't.
     opening: Option<String>,
@@ -167,9 +169,9 @@ impl Engine for Embedded {
         let owned = running.owned()?;
         let mut live = Live::default();
         for (name, config) in owned.configs.connectors() {
-            let adopted = running.adopted.contains(name);
+            let adopted = running.adopted.contains_key(name);
             let state = owned.configs.state(name);
-            let flow = adopted.then(|| running.flows.report(name, state, &self.inner.settings)).flatten();
+            let flow = adopted.then(|| running.flows.report(name, config, state, &self.inner.settings)).flatten();
             live.connectors.insert(name.clone(), Observed { config: config.clone(), state, adopted, flow });
         }
         Ok(live)
@@ -187,12 +189,12 @@ impl Engine for Embedded {
         Ok(())
     }
 
-    async fn adopt(&self, name: &Name) -> Result<(), Error> {
+    async fn adopt(&self, name: &Name, clusters: &ClusterIds) -> Result<(), Error> {
         let mut running = self.inner.running.lock().await;
         if !running.owned()?.configs.connectors().contains_key(name) {
             return Err(Error::NotFound(name.clone()));
         }
-        if running.adopted.insert(name.clone()) {
+        if running.adopted.insert(name.clone(), clusters.clone()).as_ref() != Some(clusters) {
             self.inner.changed.notify_one();
         }
         Ok(())
@@ -408,8 +410,10 @@ impl Inner {
             .configs
             .connectors()
             .iter()
-            .filter(|(name, _)| running.adopted.contains(*name))
-            .map(|(name, config)| (name.clone(), config.clone(), owned.configs.state(name)))
+            .filter_map(|(name, config)| {
+                let clusters = running.adopted.get(name)?.clone();
+                Some(Wanted { name: name.clone(), config: config.clone(), state: owned.configs.state(name), clusters })
+            })
             .collect();
         running.flows.follow(wanted, &context, &self.settings).await;
     }

@@ -49,6 +49,15 @@ pub struct Order {
     pub clients: Clients,
 }
 
+/// The clusters that a flow's positions are of; `None`: not known yet, whoever answers is right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Id of the source cluster.
+    pub source: Option<String>,
+    /// Id of the target cluster.
+    pub target: Option<String>,
+}
+
 /// What flows of one process share.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -90,6 +99,9 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) problems: BTreeMap<String, Problem>,
     pub(super) partitions: BTreeMap<TopicPartition, (Arc<str>, Arc<PartitionCell>)>,
+    /// What was expected from outside, or was seen first.
+    pub(super) expected: Expected,
+    /// Who answers.
     pub(super) source_id: Option<String>,
     pub(super) target_id: Option<String>,
     pub(super) mode: String,
@@ -132,13 +144,14 @@ pub struct Snapshot {
 // === impl Flow ===
 
 impl Flow {
-    /// Starts a flow; with `paused` it looks and reports, and copies nothing.
+    /// Starts a flow; with `paused` it looks and reports, and copies nothing. Nor does it while other clusters answer than
+    /// are `expected`.
     #[must_use]
-    pub fn start(order: Order, paused: bool, context: Context) -> Self {
+    pub fn start(order: Order, paused: bool, expected: Expected, context: Context) -> Self {
         let (commands, receiver) = mpsc::channel(8);
         let shared = Arc::new(Shared {
             cell: Arc::new(FlowCell::new(order.config.max_bytes_per_second)),
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(expected)),
         });
         let name = format!("flow {}", order.config.name);
         let session = session::Session::new(order, paused, context, shared.clone());
@@ -151,6 +164,12 @@ impl Flow {
         self.shared.cell.set_limit(order.config.max_bytes_per_second);
         // A task that ended has nobody to tell; its end is seen by `ended`.
         let _ = self.commands.send(Command::Update(Box::new(order))).await;
+    }
+
+    /// From now on these are the right clusters.
+    pub fn expect(&self, expected: Expected) {
+        self.shared.state().expected = expected;
+        self.shared.cell.attention.notify_one();
     }
 
     /// Awaits what is in flight and writes progress, within `grace`; then the flow is gone. Whether it ended in time.
@@ -226,11 +245,12 @@ impl Shared {
 }
 
 impl State {
-    fn new() -> Self {
+    fn new(expected: Expected) -> Self {
         Self {
             phase: Phase::Starting,
             problems: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            expected,
             source_id: None,
             target_id: None,
             mode: String::from("unknown"),

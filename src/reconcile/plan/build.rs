@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Base, Desired, Guard, Plan, Policy, Prune, Step, Sync, hash_of};
+use super::{Base, ClusterChange, Desired, Guard, Plan, Policy, Prune, Step, Sync, hash_of};
 use crate::destination::state::Applied;
 use crate::engine::{Live, Observed};
 use crate::reconcile::compare::{Comparable, Difference, Op, Origin, Value, differences, origin, runnable, storable};
@@ -212,6 +212,15 @@ impl<'a> Build<'a> {
         let claimed = self.invalid_at(&applied.path).filter(|file| file.path != connector.path);
         let claimed = claimed.map(|file| Guard::ClaimedByInvalidFile { path: file.path.clone() });
 
+        let accepted = |side: &str| found.iter().any(|d| d.key == bootstrap(side) && d.origin != Origin::Live);
+        let mut clusters = other_clusters(applied, observed);
+        // With another address Git names another cluster itself.
+        clusters.retain(|change| !accepted(change.side));
+        if !clusters.is_empty() {
+            let step = Step::AcceptCluster { name: name.clone(), changes: clusters.clone() };
+            self.push(step, Some(Guard::OtherCluster { changes: clusters }));
+        }
+
         let (drifted, changed): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.origin == Origin::Live);
         let from_git = !changed.is_empty() || state.is_some_and(|origin| origin != Origin::Live);
         let update = |config: Config, changes: Vec<Difference>| Step::Update { name: name.clone(), config, changes };
@@ -346,6 +355,26 @@ impl<'a> Build<'a> {
         self.plan.withheld = held;
         self.plan.steps.extend(free.into_iter().map(|(step, _)| step));
     }
+}
+
+/// The key whose change says that another cluster is meant.
+pub(in crate::reconcile) fn bootstrap(side: &str) -> String {
+    format!("{side}.cluster.bootstrap.servers")
+}
+
+/// Clusters that answer the flow and are not those that it has copied from and to.
+fn other_clusters(applied: &Applied, observed: &Observed) -> Vec<ClusterChange> {
+    let Some(flow) = &observed.flow else { return vec![] };
+    let sides = [
+        ("source", &applied.source_cluster_id, &flow.source_cluster_id),
+        ("target", &applied.target_cluster_id, &flow.target_cluster_id),
+    ];
+    sides
+        .into_iter()
+        .filter_map(|(side, was, is)| Some((side, was.clone()?, is.clone()?)))
+        .filter(|(_, was, is)| was != is)
+        .map(|(side, was, is)| ClusterChange { side, was, is })
+        .collect()
 }
 
 /// Git's configuration with the live side's own changes kept.

@@ -178,7 +178,7 @@ impl World {
             Step::Delete { name } => {
                 connectors.remove(name);
             }
-            Step::RemoveHold { .. } | Step::Forget { .. } | Step::Record { .. } => {}
+            Step::AcceptCluster { .. } | Step::RemoveHold { .. } | Step::Forget { .. } | Step::Record { .. } => {}
         }
         let desired = Desired { loaded: &self.git, revision: &self.revision };
         let base = Base { state: &self.state, key: &self.key };

@@ -4,15 +4,59 @@ use super::*;
 
 impl Session {
     pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
-        let known = self.shared.state().source_id.is_some() && (self.paused || !self.identities.is_empty());
-        if known {
+        if self.verified && !self.as_expected() {
+            self.let_go().await;
+        }
+        if self.verified && (self.paused || !self.identities.is_empty()) {
             return Ok(());
         }
         let target = self.context.lanes.target().clone();
-        let source_id = self.source.id().await.map_err(|e| trouble("source", &e))?;
-        let target_id = target.id().await.map_err(|e| trouble("target", &e))?;
-        self.shared.problem("source", None);
-        self.shared.problem("target", None);
+        self.verify(&target).await?;
+        if !self.paused {
+            let _turn = self.context.starting.acquire().await;
+            let (identity, mode) = identity(&target, &self.context.group, &self.config.name, 0).await?;
+            self.identities = vec![identity];
+            self.shared.state().mode = mode;
+        }
+        Ok(())
+    }
+
+    /// Whether both clusters are still who they were found to be, and that is still what is expected.
+    fn as_expected(&self) -> bool {
+        let expected = self.shared.state().expected.clone();
+        let fits = |expected: Option<String>, cluster: &Cluster| expected.is_none() || expected == cluster.answered();
+        fits(expected.source, &self.source) && fits(expected.target, self.context.lanes.target())
+    }
+
+    /// Gives everything back: what was found belongs to another cluster than the one that answers.
+    async fn let_go(&mut self) {
+        let all: Vec<_> = self.assigned.keys().cloned().collect();
+        self.release(&all, true).await;
+        self.verified = false;
+        self.identities.clear();
+        self.known.clear();
+        self.again.clear();
+        self.discovered = None;
+        let mut state = self.shared.state();
+        state.phase = Phase::Starting;
+        state.partitions.clear();
+    }
+
+    /// Both clusters are who they should be. What is seen first is expected from then on.
+    async fn verify(&mut self, target: &Cluster) -> Result<(), Trouble> {
+        let source_id = self.source.answering().await.map_err(|e| trouble("source", &e))?;
+        let target_id = target.answering().await.map_err(|e| trouble("target", &e))?;
+        let expected = self.shared.state().expected.clone();
+        let other = |was: Option<String>, is: &String| was.filter(|was| was != is);
+        let moved = [
+            ("source", other(expected.source, &source_id), &source_id),
+            ("target", other(expected.target, &target_id), &target_id),
+        ];
+        if let Some((side, was, is)) = moved.into_iter().find_map(|(side, was, is)| Some((side, was?, is))) {
+            // Shown, so that it can be said that they are the right ones from now on.
+            self.answered(&source_id, &target_id);
+            return Err(other_cluster(side, &was, is));
+        }
         if source_id == target_id {
             return Err(Trouble {
                 area: "source",
@@ -26,18 +70,20 @@ impl Session {
             });
         }
         self.check_destination(&target_id).await?;
-        {
-            let mut state = self.shared.state();
-            state.source_id = Some(source_id);
-            state.target_id = Some(target_id);
-        }
-        if !self.paused {
-            let _turn = self.context.starting.acquire().await;
-            let (identity, mode) = identity(&target, &self.context.group, &self.config.name, 0).await?;
-            self.identities = vec![identity];
-            self.shared.state().mode = mode;
-        }
+        // Positions and topics of the one before were let go of, or never had.
+        self.source.accept();
+        self.shared.problem("source", None);
+        self.shared.problem("target", None);
+        // Not before: what is shown is noted, and an address that leads astray at first must not be remembered.
+        self.answered(&source_id, &target_id);
+        self.shared.state().expected = Expected { source: Some(source_id), target: Some(target_id) };
+        self.verified = true;
         Ok(())
+    }
+
+    fn answered(&self, source_id: &str, target_id: &str) {
+        let mut state = self.shared.state();
+        (state.source_id, state.target_id) = (Some(source_id.to_owned()), Some(target_id.to_owned()));
     }
 
     /// The destination is the daemon's; a file that names another cluster as its target is not run. Where the cluster it
@@ -107,5 +153,23 @@ pub(super) async fn identity(
             "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into(),
         )),
         Err(error) => Err(trouble("identity", &error)),
+    }
+}
+
+/// A cluster that answers under the same address and is another one: positions and topics would not fit.
+fn other_cluster(side: &'static str, was: &str, is: &str) -> Trouble {
+    let hint = format!(
+        "if it was meant, `mirrorkeeper plan` names the plan to confirm, or change {side}.cluster.bootstrap.servers in the \
+         file; if not, correct where the address leads"
+    );
+    Trouble {
+        area: side,
+        problem: Problem {
+            code: if side == "source" { "SRC-ID" } else { "DST-ID" }.into(),
+            message: format!("the {side} cluster was {was} and is {is} now: nothing is copied"),
+            hint: Some(hint),
+            since_ms: wall_ms(),
+            fatal: true,
+        },
     }
 }
