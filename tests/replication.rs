@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mirrorkeeper::devbroker::{Cut, DevCluster, DevConfig, Target};
 use mirrorkeeper::engine::embedded::{Embedded, Ownership, Settings};
-use mirrorkeeper::engine::{ClusterIds, Engine, FlowReport, Health, PartitionReport};
+use mirrorkeeper::engine::{ClusterIds, Engine, FlowReport, Health, PartitionReport, RestartScope};
 use mirrorkeeper::kafka::batch::split;
 use mirrorkeeper::kafka::log::LogSpec;
 use mirrorkeeper::kafka::records::{Record, decode};
@@ -654,4 +654,88 @@ async fn another_source_under_the_same_address_stops_its_flow_until_it_is_accept
         if copied == 500 { Ok(()) } else { Err(format!("{copied} {:?}", report(&engine, "c").await)) }
     })
     .await;
+}
+
+async fn within<T>(limit: Duration, what: &str, call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| panic!("{what} waits"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_drains_holds_up_nobody_and_is_not_run_twice() {
+    let world = World::new().await;
+    for topic in ["t", "u", "v"] {
+        world.source.create_topic(topic, 1, &[]).unwrap();
+    }
+    let engine = world.engine(Settings { grace: Duration::from_secs(30), ..settings("one") }).await;
+    start(&engine, "c", &world.config("t", &[])).await;
+    start(&engine, "d", &world.config("u", &[])).await;
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    // What is sent now is refused again and again: a drain has to wait for it.
+    world.target.faults().fail(PRODUCE, Target::Named("a.t".into()), 19, 100_000);
+    write(&world.source, "t", 1, 100..200, "none").await;
+    until(|| async {
+        let found = partition(&engine, "c", "t", 0).await?;
+        if found.state == "retrying" { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    let (old, new): (Name, Name) = ("c".parse().unwrap(), "e".parse().unwrap());
+    let config = world.config("t", &[]);
+    let brief = Duration::from_millis(500);
+
+    let renaming = within(Duration::from_secs(5), "the rename", engine.rename(&old, &new, &config));
+    let others = async {
+        let draining = until(|| async {
+            let report = within(brief, "observing", report(&engine, "c")).await?;
+            let said = report.problems.iter().any(|p| p.code == "DRAINING");
+            if said { Ok(report) } else { Err(format!("{:?}", report.problems)) }
+        });
+        assert!(draining.await.health != Health::Healthy);
+        let other = "d".parse().unwrap();
+        within(brief, "a verb", engine.put(&other, &world.config("u,v", &[]))).await.unwrap();
+        within(brief, "a verb", engine.restart(&other, RestartScope { tasks: true, only_failed: false })).await.unwrap();
+        for topic in ["u", "v"] {
+            write(&world.source, topic, 1, 0..100, "none").await;
+            world.copied(topic, 1).await;
+        }
+    };
+    let (refused, ()) = tokio::join!(renaming, others);
+    assert!(refused.unwrap_err().to_string().contains("still drains"));
+    assert_eq!(engine.running(), ["c", "d"], "it is not started under another name, nor again");
+
+    world.target.faults().clear();
+    until(|| async { engine.rename(&old, &new, &config).await.map_err(|e| e.to_string()) }).await;
+    engine.adopt(&new, &ClusterIds::default()).await.unwrap();
+    write(&world.source, "t", 1, 200..300, "none").await;
+    world.copied("t", 1).await;
+    let live = engine.observe().await.unwrap();
+    assert!(live.connectors.contains_key(&new) && !live.connectors.contains_key(&old));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_starts_when_what_is_removed_has_drained() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let engine = world.engine(Settings { grace: Duration::from_secs(30), ..settings("one") }).await;
+    start(&engine, "c", &world.config("t", &[])).await;
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    world.target.faults().fail(PRODUCE, Target::Named("a.t".into()), 19, 100_000);
+    write(&world.source, "t", 1, 100..200, "none").await;
+    until(|| async {
+        let found = partition(&engine, "c", "t", 0).await?;
+        if found.state == "retrying" { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    within(Duration::from_secs(1), "the removal", engine.delete(&"c".parse().unwrap())).await.unwrap();
+    // Another connector is to write the same remote topic.
+    start(&engine, "n", &world.config("t", &[])).await;
+    until(|| async {
+        let report = report(&engine, "n").await?;
+        if report.health == Health::Starting { Ok(()) } else { Err(format!("{report:?}")) }
+    })
+    .await;
+    assert_eq!(engine.running(), ["c"], "one writer");
+    world.target.faults().clear();
+    until(|| async { if engine.running() == ["n"] { Ok(()) } else { Err(format!("{:?}", engine.running())) } }).await;
 }

@@ -115,6 +115,19 @@ pub(super) fn not_running(health: Health, problems: Vec<Problem>) -> FlowReport 
     }
 }
 
+/// The report of a flow that is being ended.
+pub(super) fn draining(mut report: FlowReport, since: Timestamp, grace: std::time::Duration) -> FlowReport {
+    report.health = report.health.max(Health::Starting);
+    let problem = Problem {
+        code: "DRAINING".to_owned(),
+        message: format!("it is being ended: what is in flight is awaited for {} s at most", grace.as_secs()),
+        hint: None,
+        since,
+    };
+    report.problems.insert(0, problem);
+    report
+}
+
 /// A flow's task never ends by itself.
 pub(super) fn ended() -> Problem {
     Problem {

@@ -69,6 +69,9 @@ pub struct Context {
     pub starting: Arc<tokio::sync::Semaphore>,
 }
 
+/// How often a task that was aborted is looked at.
+const ENDING: Duration = Duration::from_millis(5);
+
 /// A running flow.
 #[derive(Debug)]
 pub struct Flow {
@@ -159,11 +162,19 @@ impl Flow {
         Self { shared, commands, task }
     }
 
-    /// Replaces the configuration without a restart; the caller knows that all changes are hot.
-    pub async fn update(&self, order: Order) {
-        self.shared.cell.set_limit(order.config.max_bytes_per_second);
-        // A task that ended has nobody to tell; its end is seen by `ended`.
-        let _ = self.commands.send(Command::Update(Box::new(order))).await;
+    /// Replaces the configuration without a restart; the caller knows that all changes are hot. False when it has to be said
+    /// again later: too many are waiting already. A task that ended has nobody to tell; its end is seen by `ended`.
+    #[must_use]
+    pub fn update(&self, order: Order) -> bool {
+        let limit = order.config.max_bytes_per_second;
+        let told = match self.commands.try_send(Command::Update(Box::new(order))) {
+            Err(mpsc::error::TrySendError::Full(_)) => false,
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
+        };
+        if told {
+            self.shared.cell.set_limit(limit);
+        }
+        told
     }
 
     /// From now on these are the right clusters.
@@ -172,13 +183,28 @@ impl Flow {
         self.shared.cell.attention.notify_one();
     }
 
-    /// Awaits what is in flight and writes progress, within `grace`; then the flow is gone. Whether it ended in time.
-    pub async fn stop(self, grace: Duration) -> bool {
-        let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Stop(reply)).await.is_err() {
-            return true;
-        }
-        tokio::time::timeout(grace, done).await.is_ok()
+    /// Awaits what is in flight and writes progress, within `grace`; then its task has ended. Whether it did in time.
+    pub async fn stop(&self, grace: Duration) -> bool {
+        let stopping = async {
+            let (reply, done) = oneshot::channel();
+            // A task that is gone has stopped, too.
+            if self.commands.send(Command::Stop(reply)).await.is_ok() {
+                let _ = done.await;
+            }
+        };
+        tokio::time::timeout(grace, stopping).await.is_ok()
+    }
+
+    /// Ends its task where it stands, and awaits that; what is in flight is left unacknowledged.
+    pub async fn end(&self) {
+        self.task.abort();
+        let ended = async {
+            while !self.task.is_finished() {
+                tokio::time::sleep(ENDING).await;
+            }
+        };
+        // A task ends at its next await, and none here computes for long.
+        let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
     }
 
     /// Whether its task ended, which it never does by itself.
