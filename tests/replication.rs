@@ -37,6 +37,7 @@ fn settings(instance: &str) -> Settings {
         stall_after: Duration::from_secs(60),
         grace: Duration::from_secs(10),
         producer: Config::default(),
+        omit_secrets: false,
     }
 }
 
@@ -738,4 +739,62 @@ async fn what_is_new_starts_when_what_is_removed_has_drained() {
     assert_eq!(engine.running(), ["c"], "one writer");
     world.target.faults().clear();
     until(|| async { if engine.running() == ["n"] { Ok(()) } else { Err(format!("{:?}", engine.running())) } }).await;
+}
+
+/// The config topic's bytes.
+fn config_topic(world: &World) -> String {
+    let stored = world.target.batches("mk-configs", 0);
+    stored.iter().map(|batch| String::from_utf8_lossy(&batch.bytes).into_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn omitted_secrets_are_in_no_topic_and_their_connector_waits_for_git() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let secret = "source.cluster.ssl.keystore.password";
+    let reference = "target.cluster.ssl.keystore.password";
+    let config = world.config("t", &[(secret, "canary-1"), (reference, "${file:/etc/s:p}")]);
+    let runs = world.config("t", &[(secret, "canary-1")]);
+    let omit = Settings { omit_secrets: true, ..settings("one") };
+    let engine = world.engine(omit.clone()).await;
+    start(&engine, "c", &runs).await;
+    start(&engine, "r", &config).await;
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    let live = engine.observe().await.unwrap();
+    assert_eq!(live.connectors["c"].config, runs, "what runs is what Git says");
+    let written = config_topic(&world);
+    assert!(!written.contains("canary") && written.contains("${file:/etc/s:p}"), "{written}");
+    assert!(written.contains("${mirrorkeeper:omitted:secret}"));
+    assert_eq!(engine.shut_down().await, Vec::<String>::new());
+
+    let engine = world.engine(omit).await;
+    let name: Name = "c".parse().unwrap();
+    until(|| async { engine.adopt(&name, &ClusterIds::default()).await.map_err(|e| e.to_string()) }).await;
+    until(|| async {
+        let report = report(&engine, "c").await?;
+        let waits = report.problems.iter().any(|p| p.code == "WAITING-FOR-GIT" && p.message.contains(secret));
+        if waits && report.health == Health::Starting { Ok(()) } else { Err(format!("{report:?}")) }
+    })
+    .await;
+    write(&world.source, "t", 1, 100..200, "none").await;
+    engine.put(&name, &runs).await.unwrap();
+    world.copied("t", 1).await;
+    assert!(!config_topic(&world).contains("canary"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_was_written_plainly_is_written_over_when_omission_is_switched_on() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let engine = world.run("t", &[("source.cluster.ssl.keystore.password", "canary-1")]).await;
+    assert_eq!(engine.shut_down().await, Vec::<String>::new());
+    assert!(config_topic(&world).contains("canary"));
+    let engine = world.engine(Settings { omit_secrets: true, ..settings("one") }).await;
+    let name: Name = "c".parse().unwrap();
+    until(|| async { engine.adopt(&name, &ClusterIds::default()).await.map_err(|e| e.to_string()) }).await;
+    let last = String::from_utf8_lossy(&world.target.batches("mk-configs", 0).last().unwrap().bytes).into_owned();
+    assert!(last.contains("omitted") && !last.contains("canary"), "{last}");
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
 }

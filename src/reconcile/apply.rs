@@ -72,7 +72,7 @@ pub(super) async fn verbs<E: Engine>(engine: &E, step: &Step) -> Result<(), engi
     match step {
         Step::RemoveHold { .. } | Step::AcceptCluster { .. } | Step::Forget { .. } | Step::Record { .. } => Ok(()),
         Step::SetState { name, to, .. } => engine.set_state(name, *to).await,
-        Step::Update { name, config, .. } => engine.put(name, config).await,
+        Step::Update { name, config, .. } | Step::Supply { name, config } => engine.put(name, config).await,
         Step::Delete { name } => match engine.delete(name).await {
             Err(engine::Error::NotFound(_)) => Ok(()),
             other => other,

@@ -32,6 +32,7 @@ pub(super) fn records(
     };
     let before = |name: &Name| base.state.applied.get(name);
     match step {
+        Step::Supply { .. } => vec![],
         Step::RemoveHold { scope } => vec![Record::Hold(scope.clone(), None)],
         Step::Delete { name } | Step::Forget { name } => vec![Record::Applied(name.clone(), None)],
         Step::Create { name, .. } => write(name, note(name, before(name))),

@@ -178,6 +178,13 @@ pub enum Step {
         /// Whether we had applied it before, and somebody removed it.
         again: bool,
     },
+    /// What was applied, with the secrets that are kept out of the config topic: after a restart only Git has them.
+    Supply {
+        /// The connector.
+        name: Name,
+        /// What it has run.
+        config: Config,
+    },
     /// Another cluster answers under the connector's address: from now on it is the right one.
     AcceptCluster {
         /// The connector.
@@ -257,6 +264,7 @@ impl Step {
             | Self::Update { name, .. }
             | Self::Adopt { name, .. }
             | Self::Create { name, .. }
+            | Self::Supply { name, .. }
             | Self::AcceptCluster { name, .. }
             | Self::Forget { name }
             | Self::Record { name } => Some(name),
@@ -276,6 +284,7 @@ impl Step {
             Self::Update { .. } => "update",
             Self::Adopt { .. } => "adopt",
             Self::Create { .. } => "create",
+            Self::Supply { .. } => "supply",
             Self::AcceptCluster { .. } => "accept-cluster",
             Self::Forget { .. } => "forget",
             Self::Record { .. } => "record",
@@ -291,10 +300,10 @@ impl Step {
         }
     }
 
-    /// Whether it only keeps our own books: no connector is touched.
+    /// Whether it changes nothing: it keeps our own books, or goes on with what was applied.
     #[must_use]
     pub fn bookkeeping(&self) -> bool {
-        matches!(self, Self::RemoveHold { .. } | Self::Forget { .. } | Self::Record { .. })
+        matches!(self, Self::Supply { .. } | Self::RemoveHold { .. } | Self::Forget { .. } | Self::Record { .. })
     }
 
     /// Its place in the order: what frees a topic or a client comes before what may claim it, and books come last, so
@@ -310,8 +319,9 @@ impl Step {
             Self::Create { .. } => 6,
             Self::SetState { to: TargetState::Running, .. } => 7,
             Self::AcceptCluster { .. } => 8,
-            Self::Forget { .. } => 9,
-            Self::Record { .. } => 10,
+            Self::Supply { .. } => 9,
+            Self::Forget { .. } => 10,
+            Self::Record { .. } => 11,
         }
     }
 
@@ -357,7 +367,7 @@ impl Step {
                     part(is);
                 }
             }
-            Self::Delete { .. } | Self::Update { .. } | Self::Forget { .. } | Self::Record { .. } => {}
+            Self::Supply { .. } | Self::Delete { .. } | Self::Update { .. } | Self::Forget { .. } | Self::Record { .. } => {}
         }
         for change in self.changes() {
             part(&change.key);

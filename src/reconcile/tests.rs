@@ -413,3 +413,59 @@ async fn another_address_in_git_is_another_cluster_and_another_password_is_not()
     let expected = rig.engine.expected("a");
     assert_eq!((expected.source.as_deref(), expected.target.as_deref()), (Some("S2"), Some("T")));
 }
+
+const JAAS: &str = "source.cluster.sasl.jaas.config";
+
+fn with_secret(secret: &str, more: &str) -> (String, String) {
+    file("a", &format!(r#", "{JAAS}": "x.Module required password='{secret}';"{more}"#))
+}
+
+/// As a process that keeps secrets out of the config topic finds it.
+fn omitted(rig: Rig) -> Rig {
+    let rig = rig.restart();
+    rig.engine.live(|live| {
+        for observed in live.values_mut() {
+            observed.config = observed.config.without_secrets();
+        }
+    });
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_are_only_in_git_are_supplied_after_a_restart_and_are_no_change() {
+    let rig = Rig::start();
+    rig.commit("r1", &[with_secret("canary", "")]);
+    rig.pass().await;
+    rig.engine.writes();
+    let rig = omitted(rig);
+    rig.pass().await;
+    assert_eq!(rig.engine.writes(), ["adopt a"], "nothing is known but from Git");
+    rig.commit("r1", &[with_secret("canary", "")]);
+    let status = rig.pass().await;
+    assert_eq!(rig.engine.writes(), ["put a"]);
+    assert_eq!((status.state, status.history.len()), (Word::InSync, 1), "{}", status.message);
+    assert_eq!(rig.engine.live(|live| live["a"].config.get(JAAS).map(str::len)), Some(36));
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_a_hold_the_secret_that_was_applied_is_supplied_and_another_is_not() {
+    let rig = Rig::start();
+    rig.commit("r1", &[with_secret("canary", "")]);
+    rig.pass().await;
+    let scope = HoldScope::Instance;
+    let hold = NewHold { scope: scope.clone(), reason: "freeze".into(), by: "ops".into(), until: None };
+    rig.handle.hold(hold).await.unwrap();
+    rig.engine.writes();
+    let rig = omitted(rig);
+    rig.commit("r2", &[with_secret("canary", r#", "tasks.max": 3"#)]);
+    assert_eq!(rig.pass().await.state, Word::Held);
+    assert_eq!(rig.engine.writes(), ["adopt a", "put a"]);
+    assert_eq!(rig.engine.live(|live| live["a"].config.get("tasks.max").map(str::to_owned)), None, "the rest is held");
+
+    let rig = omitted(rig);
+    rig.commit("r3", &[with_secret("other", "")]);
+    let status = rig.pass().await;
+    assert_eq!((rig.engine.writes(), item(&status, "a").sync), (vec!["adopt a".to_owned()], SyncWord::Held));
+    rig.handle.release(scope).await.unwrap();
+    assert_eq!(rig.engine.writes(), ["put a"]);
+}

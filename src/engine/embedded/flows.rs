@@ -59,6 +59,8 @@ enum Run {
     Stopped,
     /// Its configuration can't be run.
     Invalid(Problem),
+    /// Its secrets are in Git only.
+    Waiting(Problem),
 }
 
 #[derive(Debug)]
@@ -133,6 +135,7 @@ impl Flows {
     ) {
         let run = match translate::order(&name, &config, settings) {
             _ if state == TargetState::Stopped => Run::Stopped,
+            _ if config.omitted().next().is_some() => Run::Waiting(translate::waits_for_git(&config)),
             Ok(order) => {
                 let paused = state == TargetState::Paused;
                 Run::Flow(Arc::new(Flow::start(order, paused, expected(&clusters), context.clone())))
@@ -191,7 +194,7 @@ impl Flows {
                     || flow.snapshot(settings.stall_after).report.health >= crate::mirror::flow::Health::Degraded
             }
             Some(Run::Invalid(_)) => true,
-            Some(Run::Draining(_) | Run::Stopped | Run::Drained) | None => false,
+            Some(Run::Draining(_) | Run::Stopped | Run::Drained | Run::Waiting(_)) | None => false,
         }
     }
 
@@ -217,6 +220,7 @@ impl Flows {
             Run::Stopped => translate::not_running(Health::Paused, Vec::new()),
             Run::Drained => translate::not_running(Health::Starting, Vec::new()),
             Run::Invalid(problem) => translate::not_running(Health::Failed, vec![problem.clone()]),
+            Run::Waiting(problem) => translate::not_running(Health::Starting, vec![problem.clone()]),
         };
         if slot.config != *config {
             // What runs still is of another configuration, and so may be the clusters that answer it.

@@ -54,6 +54,8 @@ impl Inner {
             tracing::warn!("the group was lost, what was produced is found out at the next start");
             running.flows.drop_all();
             running.adopted.clear();
+            // Another process may have written other ones; the topic would not show it.
+            running.whole.clear();
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Settings {
     pub grace: Duration,
     /// `producer.` of the worker file, without the prefix: the data producer's settings beneath a connector's overrides.
     pub producer: Config,
+    /// Literal secrets are left out of the config topic (`config.topic.secrets=omit`).
+    pub omit_secrets: bool,
 }
 
 /// The embedded engine. Cheap to clone; the flows end with [`Embedded::shut_down`] or the last clone.
@@ -87,6 +89,8 @@ struct Running {
     flows: flows::Flows,
     /// Why the topics could not be opened, while they can't.
     opening: Option<String>,
+    /// Whole configurations of which the config topic has no secrets.
+    whole: BTreeMap<Name, Config>,
 }
 
 #[derive(Debug)]
@@ -133,6 +137,7 @@ impl Embedded {
             adopted: BTreeMap::new(),
             flows: flows::Flows::new(changed.clone()),
             opening: None,
+            whole: BTreeMap::new(),
         };
         let inner = Arc::new(Inner {
             target,
@@ -210,18 +215,19 @@ impl Engine for Embedded {
 
     async fn put(&self, name: &Name, config: &Config) -> Result<(), Error> {
         let mut configs = self.inner.lock_configs().await?;
-        if configs.connectors().get(name) != Some(config) {
-            configs.put(name, config).await.map_err(|e| failed("writing the configuration of", name, &e))?;
-            self.inner.follow_on(&configs);
-        }
+        self.inner.write(&mut configs, name, config).await?;
+        self.inner.follow_on(&configs);
         Ok(())
     }
 
     async fn adopt(&self, name: &Name, clusters: &ClusterIds) -> Result<(), Error> {
-        let mut running = self.inner.running();
-        if !running.owned()?.live.contains_key(name) {
-            return Err(Error::NotFound(name.clone()));
+        let found = self.inner.running().owned()?.live.get(name).map(|(config, _)| config.clone());
+        let config = found.ok_or_else(|| Error::NotFound(name.clone()))?;
+        if self.inner.settings.omit_secrets {
+            // Written by another release, by Java, or under another setting: what is ours is kept as the setting says.
+            self.put(name, &config).await?;
         }
+        let mut running = self.inner.running();
         if running.adopted.insert(name.clone(), clusters.clone()).as_ref() != Some(clusters) {
             self.inner.changed.notify_one();
         }
@@ -263,7 +269,7 @@ impl Engine for Embedded {
                 why: flows::chain(&e),
             })?;
         }
-        configs.put(to, config).await.map_err(|e| failed("writing the configuration of", to, &e))?;
+        self.inner.write(&mut configs, to, config).await?;
         if configs.connectors().contains_key(from) {
             let state = configs.state(from);
             configs.set_state(to, state).await.map_err(|e| failed("writing the state of", to, &e))?;
@@ -355,10 +361,31 @@ impl Inner {
         if configs.is_some() { Ok(Locked(configs)) } else { Err(self.running().unavailable()) }
     }
 
-    /// Takes over what the config topic says; called while it is locked.
+    /// Writes a configuration, unless the topic has it: whole, or without its literal secrets, which are then only here.
+    async fn write(&self, configs: &mut Configs, name: &Name, config: &Config) -> Result<(), Error> {
+        let written = if self.settings.omit_secrets { config.without_secrets() } else { config.clone() };
+        if configs.connectors().get(name) != Some(&written) {
+            configs.put(name, &written).await.map_err(|e| failed("writing the configuration of", name, &e))?;
+        }
+        if written != *config {
+            self.running().whole.insert(name.clone(), config.clone());
+        }
+        Ok(())
+    }
+
+    /// Takes over what the config topic says, with the secrets that it lacks; called while it is locked.
     fn publish(&self, configs: &Configs) {
-        if let Some(owned) = &mut self.running().owned {
-            owned.live = live(configs);
+        let mut running = self.running();
+        let fits = |name: &Name, whole: &Config| configs.connectors().get(name) == Some(&whole.without_secrets());
+        running.whole.retain(|name, whole| fits(name, whole));
+        let mut live = live(configs);
+        for (name, whole) in &running.whole {
+            if let Some((config, _)) = live.get_mut(name) {
+                config.clone_from(whole);
+            }
+        }
+        if let Some(owned) = &mut running.owned {
+            owned.live = live;
         }
     }
 

@@ -128,6 +128,17 @@ pub(super) fn draining(mut report: FlowReport, since: Timestamp, grace: std::tim
     report
 }
 
+/// Its secrets were left out of the config topic, and nobody has said them since the start.
+pub(super) fn waits_for_git(config: &Config) -> Problem {
+    let keys: Vec<&str> = config.omitted().collect();
+    Problem {
+        code: "WAITING-FOR-GIT".to_owned(),
+        message: format!("it waits for Git: the config topic does not hold {}", keys.join(", ")),
+        hint: Some("the repository has to be readable, and the file valid; see config.topic.secrets".to_owned()),
+        since: Timestamp::now(),
+    }
+}
+
 /// A flow's task never ends by itself.
 pub(super) fn ended() -> Problem {
     Problem {

@@ -168,8 +168,9 @@ impl<'a> Build<'a> {
 
     fn rename(&mut self, connector: &Connector, from: &Name) {
         let desired = Comparable::new(&connector.config, self.base.key).without("name");
-        let live = Comparable::new(&self.live.connectors[from].config, self.base.key).without("name");
         let base = self.applied(from).map(|applied| Comparable::stored(&applied.config).without("name"));
+        let live = &self.live.connectors[from].config;
+        let live = Comparable::live(live, base.as_ref(), self.base.key).without("name");
         let step = Step::Rename {
             from: from.clone(),
             to: connector.name.clone(),
@@ -199,8 +200,9 @@ impl<'a> Build<'a> {
     fn keep(&mut self, connector: &Connector, observed: &Observed, applied: &Applied) {
         let name = &connector.name;
         let desired = Comparable::new(&connector.config, self.base.key);
-        let live = Comparable::new(&observed.config, self.base.key);
-        let found = differences(&desired, &live, Some(&Comparable::stored(&applied.config)));
+        let base = Comparable::stored(&applied.config);
+        let live = Comparable::live(&observed.config, Some(&base), self.base.key);
+        let found = differences(&desired, &live, Some(&base));
         let state = (connector.state != observed.state).then(|| origin(connector.state, observed.state, applied.state));
         let mut shown = found.clone();
         shown.extend(state.map(|origin| state_difference(connector, observed, applied, origin)));
@@ -242,6 +244,12 @@ impl<'a> Build<'a> {
                     self.push(update(wanted, drifted), Some(Guard::DriftReported));
                 }
             }
+        }
+        // An update brings the secrets with it; before, without, or where it is withheld, what was applied goes on.
+        let updated = self.plan.steps.iter().any(|step| matches!(step, Step::Update { name: n, .. } if n == name));
+        if !updated && let Some(config) = supplied(connector, observed, &desired, &base) && self.policy.standby.is_none() {
+            // Also under a hold, and with `sync = manual`: nothing changes by it.
+            self.plan.steps.push(Step::Supply { name: name.clone(), config });
         }
         if let Some(origin) = state {
             let step = Step::SetState { name: name.clone(), from: observed.state, to: connector.state, origin };
@@ -355,6 +363,17 @@ impl<'a> Build<'a> {
         self.plan.withheld = held;
         self.plan.steps.extend(free.into_iter().map(|(step, _)| step));
     }
+}
+
+/// What a connector has run, with the secrets that were left out of the config topic; `None` where none was, or where Git
+/// has others by now.
+fn supplied(connector: &Connector, observed: &Observed, desired: &Comparable, base: &Comparable) -> Option<Config> {
+    let mut config = observed.config.clone();
+    for key in observed.config.omitted() {
+        let secret = connector.config.get(key).filter(|_| desired.get(key) == base.get(key))?;
+        config.insert(key, secret);
+    }
+    (config != observed.config).then_some(config)
 }
 
 /// The key whose change says that another cluster is meant.

@@ -223,6 +223,7 @@ fn reason(step: &Step, wanted: Option<&Connector>) -> String {
         Step::Adopt { .. } => "somebody else made it, and a file of its name says it is ours".to_owned(),
         Step::Rename { from, .. } => format!("it was called {from}; its progress goes along"),
         Step::Delete { .. } => "no file names it any more; offsets and topics stay".to_owned(),
+        Step::Supply { .. } => "its secrets are kept out of the config topic, and Git has them".to_owned(),
         Step::AcceptCluster { .. } => "another cluster answers, and somebody said that it was meant".to_owned(),
         Step::Forget { .. } => "neither a file nor a connector of that name is left".to_owned(),
         Step::Record { .. } => "it runs as Git says; only our note of it is out of date".to_owned(),
