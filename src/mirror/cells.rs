@@ -19,6 +19,8 @@ pub struct FlowCell {
     started: Instant,
     records: AtomicU64,
     bytes: AtomicU64,
+    /// Records that are on the target twice.
+    repeated: AtomicU64,
     /// Wall clock in ms of the last acknowledgement; 0 before the first.
     last_ack_ms: AtomicI64,
     shapes: Mutex<BTreeMap<String, u64>>,
@@ -95,6 +97,7 @@ impl FlowCell {
             started: Instant::now(),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
             last_ack_ms: AtomicI64::new(0),
             shapes: Mutex::default(),
             rate: Mutex::default(),
@@ -119,6 +122,17 @@ impl FlowCell {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.last_ack_ms.store(now_ms, Ordering::Relaxed);
         lock(&self.rate).add(self.started.elapsed().as_secs(), bytes);
+    }
+
+    /// Counts records that are on the target twice.
+    pub fn repeated(&self, records: u64) {
+        self.repeated.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Records that are on the target twice, as far as it could be told.
+    #[must_use]
+    pub fn repeats(&self) -> u64 {
+        self.repeated.load(Ordering::Relaxed)
     }
 
     /// Counts what was done with batches.

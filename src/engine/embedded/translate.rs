@@ -86,6 +86,8 @@ pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -
         retries: snapshot.retries,
         next_attempt: snapshot.next_attempt_ms.map(time),
         lost_records: views.map(|view| view.lost).sum(),
+        repeated_records: snapshot.repeated,
+        notes: snapshot.notes.clone(),
     }
 }
 
@@ -112,6 +114,8 @@ pub(super) fn not_running(health: Health, problems: Vec<Problem>) -> FlowReport 
         retries: 0,
         next_attempt: None,
         lost_records: 0,
+        repeated_records: 0,
+        notes: Vec::new(),
     }
 }
 

@@ -134,6 +134,10 @@ pub struct Snapshot {
     pub next_attempt_ms: Option<i64>,
     /// Records and bytes acknowledged.
     pub totals: (u64, u64),
+    /// Records that are on the target twice.
+    pub repeated: u64,
+    /// What could not be decided, or was found to be twice, about tails of the target: the newest.
+    pub notes: Vec<String>,
     /// Bytes per second over the last ten seconds.
     pub bytes_per_second: u64,
     /// Wall clock in ms of the last acknowledgement.
@@ -235,6 +239,8 @@ impl Flow {
             retries: state.retries,
             next_attempt_ms: state.next_attempt_ms,
             totals: cell.totals(),
+            repeated: cell.repeats(),
+            notes: state.notes.clone(),
             bytes_per_second: cell.bytes_per_second(),
             last_ack_ms: cell.last_ack_ms(),
             shapes: cell.shapes(),

@@ -54,7 +54,8 @@ impl Session {
         let mut assignments = Vec::new();
         for begun in begun {
             match begun {
-                Begun::Ready { wanted, start, target_next, lost, note } => {
+                Begun::Ready { wanted, opening, lost, repeated, note } => {
+                    self.shared.cell.repeated(repeated);
                     if lost > 0
                         && let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source)
                     {
@@ -68,7 +69,7 @@ impl Session {
                         }
                         state.notes.push(note);
                     }
-                    if let Some(assignment) = self.assignment(wanted, start, target_next) {
+                    if let Some(assignment) = self.assignment(wanted, opening) {
                         assignments.push(assignment);
                     }
                 }
@@ -90,8 +91,7 @@ impl Session {
     pub(super) fn assignment(
         &self,
         wanted: Wanted,
-        start: crate::mirror::partition::Start,
-        target_next: Option<i64>,
+        opening: crate::mirror::start::Opening,
     ) -> Option<Assignment> {
         let cell: Arc<PartitionCell> = self.shared.state().partitions.get(&wanted.source)?.1.clone();
         let policy = self.discovered.as_ref()?.policies.get(&wanted.target.topic)?.clone();
@@ -109,8 +109,8 @@ impl Session {
             source_id: wanted.source_id,
             target: wanted.target,
             target_id: wanted.target_id,
-            start,
-            target_next,
+            start: opening.start,
+            target_next: opening.target,
             policy,
             on_purged: self.config.on_purged,
             on_truncated: self.config.on_truncated,
