@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
+const HEARTBEAT: i16 = 12;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn log(topic: &str, partitions: i32) -> LogSpec {
@@ -797,4 +798,42 @@ async fn a_secret_that_was_written_plainly_is_written_over_when_omission_is_swit
     assert!(last.contains("omitted") && !last.contains("canary"), "{last}");
     write(&world.source, "t", 1, 0..100, "none").await;
     world.copied("t", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_go_on_over_a_restart_a_pause_and_a_lost_group() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let engine = world.run("t", &[]).await;
+    let name: Name = "c".parse().unwrap();
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    let counted = |records: u64| {
+        let engine = &engine;
+        until(move || async move {
+            let report = report(engine, "c").await?;
+            let shapes: u64 = report.shapes.values().sum();
+            let right = report.records_total == records && report.bytes_total > 0 && shapes > 0;
+            if right && report.last_acknowledged.is_some() { Ok(()) } else { Err(format!("{report:?}")) }
+        })
+    };
+    counted(100).await;
+    engine.restart(&name, RestartScope { tasks: true, only_failed: false }).await.unwrap();
+    write(&world.source, "t", 1, 100..200, "none").await;
+    world.copied("t", 1).await;
+    counted(200).await;
+    engine.set_state(&name, TargetState::Stopped).await.unwrap();
+    until(|| async { if engine.running().is_empty() { Ok(()) } else { Err("it runs".into()) } }).await;
+    counted(200).await;
+    engine.set_state(&name, TargetState::Running).await.unwrap();
+
+    // The destination is away until the group is lost; then it is ours again, and what is ours is told anew.
+    let mut ownership = engine.ownership();
+    world.target.faults().fail(HEARTBEAT, Target::Any, 25, 1);
+    tokio::time::timeout(PATIENCE, ownership.wait_for(|o| *o != Ownership::Held)).await.expect("lost").unwrap();
+    held(&engine).await;
+    until(|| async { engine.adopt(&name, &ClusterIds::default()).await.map_err(|e| e.to_string()) }).await;
+    write(&world.source, "t", 1, 200..300, "none").await;
+    world.copied("t", 1).await;
+    counted(300).await;
 }

@@ -129,9 +129,9 @@ pub struct FlowReport {
     pub last_acknowledged: Option<Timestamp>,
     /// Bytes acknowledged per second, over the last ten seconds, as on the wire.
     pub bytes_per_second: u64,
-    /// Records acknowledged since the flow started.
+    /// Records acknowledged since the process started: by this run of the flow and earlier ones.
     pub records_total: u64,
-    /// Bytes acknowledged since the flow started.
+    /// Bytes acknowledged since the process started.
     pub bytes_total: u64,
     /// `batch` or `record`, and why.
     pub path: String,
@@ -139,7 +139,7 @@ pub struct FlowReport {
     pub shapes: BTreeMap<String, u64>,
     /// `idempotent` or `plain`, with the reason.
     pub mode: String,
-    /// Milliseconds the clusters asked us to stay silent, last minute.
+    /// Milliseconds the clusters asked us to stay silent, since the connections of this run began.
     pub throttled_ms: u64,
     /// Tasks as Kafka Connect would split the partitions.
     pub tasks: Vec<TaskReport>,

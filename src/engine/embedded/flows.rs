@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{Settings, translate};
 use crate::engine::{ClusterIds, FlowReport, Health, Problem};
-use crate::mirror::flow::{Context, Expected, Flow};
+use crate::mirror::flow::{Context, Expected, Flow, Totals};
 use crate::spec::{Config, Name, TargetState};
 use crate::supervise::{self, Task};
 
@@ -21,9 +21,14 @@ use crate::supervise::{self, Task};
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     slots: BTreeMap<Name, Slot>,
+    /// What each connector has copied since the process began, whether it runs or not.
+    totals: BTreeMap<Name, Arc<Totals>>,
     /// A flow has drained.
     changed: Arc<Notify>,
 }
+
+/// Connectors that are gone and whose totals are kept: more are not, so that names made up without end take no memory.
+const TOTALS_KEPT: usize = 1_000;
 
 /// A connector that is to run.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ struct Drain {
 impl Flows {
     /// None; `changed` is told when one has drained.
     pub(super) fn new(changed: Arc<Notify>) -> Self {
-        Self { slots: BTreeMap::new(), changed }
+        Self { slots: BTreeMap::new(), totals: BTreeMap::new(), changed }
     }
 
     /// Drops all at once: what is in flight is left unacknowledged.
@@ -121,6 +126,11 @@ impl Flows {
                 self.start(name, config, state, clusters, context, settings);
             }
         }
+        while self.totals.len() > self.slots.len() + TOTALS_KEPT
+            && let Some(gone) = self.totals.keys().find(|name| !self.slots.contains_key(*name)).cloned()
+        {
+            self.totals.remove(&gone);
+        }
         ended
     }
 
@@ -138,7 +148,8 @@ impl Flows {
             _ if config.omitted().next().is_some() => Run::Waiting(translate::waits_for_git(&config)),
             Ok(order) => {
                 let paused = state == TargetState::Paused;
-                Run::Flow(Arc::new(Flow::start(order, paused, expected(&clusters), context.clone())))
+                let totals = self.totals.entry(name.clone()).or_default().clone();
+                Run::Flow(Arc::new(Flow::start(order, paused, expected(&clusters), totals, context.clone())))
             }
             Err(problem) => Run::Invalid(problem),
         };
@@ -208,7 +219,11 @@ impl Flows {
         settings: &Settings,
     ) -> Option<FlowReport> {
         let Some(slot) = self.slots.get(name) else {
-            return adopted.then(|| translate::not_running(Health::Starting, Vec::new()));
+            let mut report = adopted.then(|| translate::not_running(Health::Starting, Vec::new()))?;
+            if let Some(totals) = self.totals.get(name) {
+                translate::total(&mut report, totals);
+            }
+            return Some(report);
         };
         let mut report = match &slot.run {
             Run::Flow(flow) if flow.ended() => translate::not_running(Health::Failed, vec![translate::ended()]),
@@ -222,6 +237,9 @@ impl Flows {
             Run::Invalid(problem) => translate::not_running(Health::Failed, vec![problem.clone()]),
             Run::Waiting(problem) => translate::not_running(Health::Starting, vec![problem.clone()]),
         };
+        if let Some(totals) = self.totals.get(name) {
+            translate::total(&mut report, totals);
+        }
         if slot.config != *config {
             // What runs still is of another configuration, and so may be the clusters that answer it.
             (report.source_cluster_id, report.target_cluster_id) = (None, None);

@@ -23,6 +23,7 @@ pub use estimate::{AtStake, estimate};
 pub use report::{Health, PartitionState, Phase, Problem, Report};
 
 use super::cells::{FlowCell, PartitionCell};
+pub use super::cells::Totals;
 use super::clients::Clients;
 use super::config::FlowConfig;
 use super::lanes::Lanes;
@@ -132,18 +133,10 @@ pub struct Snapshot {
     pub retries: u32,
     /// When the next attempt is due.
     pub next_attempt_ms: Option<i64>,
-    /// Records and bytes acknowledged.
-    pub totals: (u64, u64),
-    /// Records that are on the target twice.
-    pub repeated: u64,
     /// What could not be decided, or was found to be twice, about tails of the target: the newest.
     pub notes: Vec<String>,
     /// Bytes per second over the last ten seconds.
     pub bytes_per_second: u64,
-    /// Wall clock in ms of the last acknowledgement.
-    pub last_ack_ms: Option<i64>,
-    /// Batches by what was done with them.
-    pub shapes: BTreeMap<String, u64>,
     /// Milliseconds of silence that the clusters asked for.
     pub throttled_ms: u64,
 }
@@ -152,12 +145,12 @@ pub struct Snapshot {
 
 impl Flow {
     /// Starts a flow; with `paused` it looks and reports, and copies nothing. Nor does it while other clusters answer than
-    /// are `expected`.
+    /// are `expected`. It counts on from `totals`.
     #[must_use]
-    pub fn start(order: Order, paused: bool, expected: Expected, context: Context) -> Self {
+    pub fn start(order: Order, paused: bool, expected: Expected, totals: Arc<Totals>, context: Context) -> Self {
         let (commands, receiver) = mpsc::channel(8);
         let shared = Arc::new(Shared {
-            cell: Arc::new(FlowCell::new(order.config.max_bytes_per_second)),
+            cell: Arc::new(FlowCell::new(order.config.max_bytes_per_second, totals)),
             state: Mutex::new(State::new(expected)),
         });
         let name = format!("flow {}", order.config.name);
@@ -238,12 +231,8 @@ impl Flow {
             started_ms: state.started_ms,
             retries: state.retries,
             next_attempt_ms: state.next_attempt_ms,
-            totals: cell.totals(),
-            repeated: cell.repeats(),
             notes: state.notes.clone(),
             bytes_per_second: cell.bytes_per_second(),
-            last_ack_ms: cell.last_ack_ms(),
-            shapes: cell.shapes(),
             throttled_ms: state.lane.as_ref().map_or(0, super::lane::Lane::throttled_ms),
         }
     }

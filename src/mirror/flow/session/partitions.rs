@@ -56,11 +56,7 @@ impl Session {
             match begun {
                 Begun::Ready { wanted, opening, lost, repeated, note } => {
                     self.shared.cell.repeated(repeated);
-                    if lost > 0
-                        && let Some((_, cell)) = self.shared.state().partitions.get(&wanted.source)
-                    {
-                        cell.update(|view| view.lost += lost);
-                    }
+                    self.shared.cell.lost(lost);
                     if let Some(note) = note {
                         tracing::warn!(connector = %self.config.name, "{note}");
                         let mut state = self.shared.state();
