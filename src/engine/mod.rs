@@ -63,6 +63,8 @@ pub struct RestartScope {
 pub struct Live {
     /// Each connector of the config topic, run or not.
     pub connectors: BTreeMap<Name, Observed>,
+    /// Connectors of which something there can't be understood, and why: not absent, and not to be written over unasked.
+    pub unreadable: BTreeMap<Name, String>,
 }
 
 /// One connector as the engine sees it.

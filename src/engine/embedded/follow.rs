@@ -29,7 +29,12 @@ pub(super) async fn follow(inner: Arc<Inner>) {
         if !inner.stopping.load(Ordering::SeqCst) {
             inner.let_go_when_lost(held);
             if held {
-                if let Err(why) = inner.open().await {
+                let opened = tokio::select! {
+                    opened = inner.open() => opened,
+                    // A destination that does not answer must not hold up the letting go.
+                    _ = ownership.wait_for(|ownership| *ownership != Ownership::Held) => continue,
+                };
+                if let Err(why) = opened {
                     tracing::warn!(%why, "the destination's topics can't be opened");
                     inner.running().opening = Some(why);
                 }
@@ -82,7 +87,7 @@ impl Inner {
         *self.producing() = Some(lanes.clone());
         {
             let mut running = self.running();
-            running.owned = Some(Owned { live: super::live(&fresh), lanes, starting });
+            running.owned = Some(Owned { live: super::live(&fresh), unreadable: fresh.unreadable(), lanes, starting });
             running.opening = None;
         }
         *configs = Some(fresh);

@@ -97,6 +97,8 @@ struct Running {
 struct Owned {
     /// What the config topic says.
     live: BTreeMap<Name, (Config, TargetState)>,
+    /// What of it can't be understood.
+    unreadable: BTreeMap<Name, String>,
     lanes: Arc<Lanes>,
     starting: Arc<tokio::sync::Semaphore>,
 }
@@ -204,8 +206,9 @@ impl Engine for Embedded {
             return Err(Error::Unavailable { what: "asking the engine".into(), why });
         }
         let running = self.inner.running();
-        let mut live = Live::default();
-        for (name, (config, state)) in &running.owned()?.live {
+        let owned = running.owned()?;
+        let mut live = Live { unreadable: owned.unreadable.clone(), ..Live::default() };
+        for (name, (config, state)) in &owned.live {
             let adopted = running.adopted.contains_key(name);
             let flow = running.flows.report(name, config, *state, adopted, &self.inner.settings);
             live.connectors.insert(name.clone(), Observed { config: config.clone(), state: *state, adopted, flow });
@@ -259,15 +262,17 @@ impl Engine for Embedded {
                 }
                 running.owned()?.lanes.progress().clone()
             };
-            let positions: Vec<_> = progress
-                .of_connector(from.as_str())
+            let unreadable = |e: progress::Error| Error::Failed {
+                what: format!("copying the positions of {from}"),
+                why: flows::chain(&e),
+            };
+            // One that can't be read is not one that is not there: the new name would copy all of it again (law 8).
+            let positions = progress.of_connector(from.as_str()).map_err(unreadable)?;
+            let positions: Vec<_> = positions
                 .into_iter()
                 .map(|(key, position)| (progress::Key { connector: to.to_string(), ..key }, position))
                 .collect();
-            progress.put(positions).await.map_err(|e| Error::Failed {
-                what: format!("copying the positions of {from}"),
-                why: flows::chain(&e),
-            })?;
+            progress.put(positions).await.map_err(unreadable)?;
         }
         self.inner.write(&mut configs, to, config).await?;
         if configs.connectors().contains_key(from) {
@@ -354,11 +359,18 @@ impl Inner {
 
     /// The config topic, for one who writes it.
     async fn lock_configs(&self) -> Result<Locked<'_>, Error> {
-        self.running().owned()?;
+        self.may_write()?;
         let configs = self.configs.lock().await;
-        // Meanwhile the group may have been lost: nothing is written then.
-        self.running().owned()?;
+        // Meanwhile the group may have been lost.
+        self.may_write()?;
         if configs.is_some() { Ok(Locked(configs)) } else { Err(self.running().unavailable()) }
+    }
+
+    fn may_write(&self) -> Result<(), Error> {
+        match self.standby() {
+            Some(why) => Err(Error::Unavailable { what: "writing to the config topic".into(), why }),
+            None => self.running().owned().map(drop),
+        }
     }
 
     /// Writes a configuration, unless the topic has it: whole, or without its literal secrets, which are then only here.
@@ -366,6 +378,10 @@ impl Inner {
         let written = if self.settings.omit_secrets { config.without_secrets() } else { config.clone() };
         if configs.connectors().get(name) != Some(&written) {
             configs.put(name, &written).await.map_err(|e| failed("writing the configuration of", name, &e))?;
+        }
+        if configs.state_unknown(name) {
+            // Whoever writes this anew begins with what Java begins with.
+            configs.set_state(name, TargetState::Running).await.map_err(|e| failed("writing the state of", name, &e))?;
         }
         if written != *config {
             self.running().whole.insert(name.clone(), config.clone());
@@ -386,6 +402,7 @@ impl Inner {
         }
         if let Some(owned) = &mut running.owned {
             owned.live = live;
+            owned.unreadable = configs.unreadable();
         }
     }
 
@@ -422,7 +439,8 @@ impl Running {
 
 fn live(configs: &Configs) -> BTreeMap<Name, (Config, TargetState)> {
     let connectors = configs.connectors().iter();
-    connectors.map(|(name, config)| (name.clone(), (config.clone(), configs.state(name)))).collect()
+    let known = connectors.filter(|(name, _)| !configs.state_unknown(name));
+    known.map(|(name, config)| (name.clone(), (config.clone(), configs.state(name)))).collect()
 }
 
 fn failed(what: &str, name: &Name, error: &kafka::Error) -> Error {

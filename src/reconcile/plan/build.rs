@@ -320,6 +320,9 @@ impl<'a> Build<'a> {
     fn push(&mut self, step: Step, guard: Option<Guard>) {
         let standby = self.policy.standby.clone().map(|why| Guard::Standby { why });
         let held = step.name().and_then(|name| self.held(name));
+        let from = if let Step::Rename { from, .. } = &step { Some(from) } else { None };
+        let unreadable = step.name().into_iter().chain(from).find_map(|name| self.live.unreadable.get(name));
+        let guard = guard.or_else(|| unreadable.map(|why| Guard::Unreadable { why: why.clone() }));
         let manual = (self.policy.sync == Sync::Manual && !step.bookkeeping()).then_some(Guard::Manual);
         match standby.or(held).or(guard).or(manual) {
             Some(guard) => self.plan.withheld.push((step, guard)),

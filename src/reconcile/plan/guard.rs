@@ -25,6 +25,11 @@ pub enum Guard {
         /// Why.
         why: String,
     },
+    /// Something about it in the config topic can't be understood.
+    Unreadable {
+        /// What, and why.
+        why: String,
+    },
     /// Somebody asked to leave it alone.
     Held {
         /// What the hold covers.
@@ -74,7 +79,7 @@ impl Guard {
     /// Whether `confirm` lets the step go.
     #[must_use]
     pub fn confirmable(&self) -> bool {
-        matches!(self, Self::MaxDeletes { .. } | Self::OtherCluster { .. } | Self::PruneConfirm | Self::Manual)
+        matches!(self, Self::Unreadable { .. } | Self::MaxDeletes { .. } | Self::OtherCluster { .. } | Self::PruneConfirm | Self::Manual)
     }
 
     /// Stable word for scripts and metrics.
@@ -82,6 +87,7 @@ impl Guard {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Standby { .. } => "standby",
+            Self::Unreadable { .. } => "unreadable",
             Self::Held { .. } => "hold",
             Self::EmptySource { .. } => "empty-source",
             Self::ClaimedByInvalidFile { .. } => "invalid-file",
@@ -99,6 +105,9 @@ impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Standby { why } => write!(f, "this process may not write: {why}"),
+            Self::Unreadable { why } => {
+                write!(f, "the config topic can't be understood: {why}; `confirm` has it written over")
+            }
             Self::Held { by, reason, until: Some(until), .. } => write!(f, "held by {by} until {until}: {reason}"),
             Self::Held { by, reason, until: None, .. } => write!(f, "held by {by} until released: {reason}"),
             Self::EmptySource { what } => write!(f, "{what}: that is never read as \"deleted\""),
