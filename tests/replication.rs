@@ -695,7 +695,9 @@ async fn a_flow_that_drains_holds_up_nobody_and_is_not_run_twice() {
         assert!(draining.await.health != Health::Healthy);
         let other = "d".parse().unwrap();
         within(brief, "a verb", engine.put(&other, &world.config("u,v", &[]))).await.unwrap();
-        within(brief, "a verb", engine.restart(&other, RestartScope { tasks: true, only_failed: false })).await.unwrap();
+        within(brief, "a verb", engine.restart(&other, RestartScope { tasks: true, only_failed: false }))
+            .await
+            .unwrap();
         for topic in ["u", "v"] {
             write(&world.source, topic, 1, 0..100, "none").await;
             world.copied(topic, 1).await;

@@ -183,7 +183,6 @@ impl FlowCell {
     pub fn bytes_per_second(&self) -> u64 {
         lock(&self.rate).per_second(self.started.elapsed().as_secs())
     }
-
 }
 
 // === impl PartitionCell ===

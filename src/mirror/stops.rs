@@ -154,7 +154,9 @@ pub fn overtaken(offset: i64, base: Option<i64>, expected: i64) -> Stop {
     Stop {
         state: "overtaken",
         offset,
-        message: format!("the first record landed {landed}, not at {expected} where the remote topic had ended: who wrote between is being counted"),
+        message: format!(
+            "the first record landed {landed}, not at {expected} where the remote topic had ended: who wrote between is being counted"
+        ),
         hint: "nothing: it goes on behind what an earlier process sent late".to_owned(),
         remedy: Remedy::Reread,
     }

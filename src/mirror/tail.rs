@@ -9,10 +9,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::start::Writer;
 use crate::kafka::admin::offsets::Isolation;
 use crate::kafka::batch::{self, RawBatch};
 use crate::kafka::fetch::{Budget, FetchEvent, FetchSettings, Fetcher, Trouble, Want};
-use super::start::Writer;
 use crate::kafka::{self, Cluster, TopicPartition, records};
 
 /// Bytes read of either side for a match by content; what lies further back is said to be undecided.

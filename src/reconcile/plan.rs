@@ -367,7 +367,11 @@ impl Step {
                     part(is);
                 }
             }
-            Self::Supply { .. } | Self::Delete { .. } | Self::Update { .. } | Self::Forget { .. } | Self::Record { .. } => {}
+            Self::Supply { .. }
+            | Self::Delete { .. }
+            | Self::Update { .. }
+            | Self::Forget { .. }
+            | Self::Record { .. } => {}
         }
         for change in self.changes() {
             part(&change.key);

@@ -207,7 +207,8 @@ fn items(status: &Status) -> Vec<Family> {
 
 fn flows(items: &[Item]) -> Vec<Family> {
     let mut records = Family::counter("mirrorkeeper_records", "Records acknowledged since the process started");
-    let mut bytes = Family::counter("mirrorkeeper_bytes", "Bytes acknowledged since the process started, as on the wire");
+    let mut bytes =
+        Family::counter("mirrorkeeper_bytes", "Bytes acknowledged since the process started, as on the wire");
     let mut lost = Family::counter("mirrorkeeper_lost_records", "Records purged at the source before they were copied");
     let mut repeated = Family::counter(
         "mirrorkeeper_repeated_records",
@@ -215,8 +216,10 @@ fn flows(items: &[Item]) -> Vec<Family> {
     );
     let mut batches = Family::counter("mirrorkeeper_batches", "Batches by what was done with them, and why");
     let mut started = Family::gauge("mirrorkeeper_flow_start_time_seconds", "When this run of the flow began");
-    let mut throttled =
-        Family::gauge("mirrorkeeper_throttled_seconds", "How long the clusters asked for silence, since the connections of this run began");
+    let mut throttled = Family::gauge(
+        "mirrorkeeper_throttled_seconds",
+        "How long the clusters asked for silence, since the connections of this run began",
+    );
     let mut tasks = Family::gauge("mirrorkeeper_tasks", "Tasks by Kafka Connect's state");
     let mut partitions = Family::gauge("mirrorkeeper_partitions", "Partitions by state");
     for item in items {

@@ -369,7 +369,7 @@ impl Inner {
     fn may_write(&self) -> Result<(), Error> {
         match self.standby() {
             Some(why) => Err(Error::Unavailable { what: "writing to the config topic".into(), why }),
-            None => self.running().owned().map(drop),
+            None => self.running().owned().map(|_| ()),
         }
     }
 
@@ -381,7 +381,10 @@ impl Inner {
         }
         if configs.state_unknown(name) {
             // Whoever writes this anew begins with what Java begins with.
-            configs.set_state(name, TargetState::Running).await.map_err(|e| failed("writing the state of", name, &e))?;
+            configs
+                .set_state(name, TargetState::Running)
+                .await
+                .map_err(|e| failed("writing the state of", name, &e))?;
         }
         if written != *config {
             self.running().whole.insert(name.clone(), config.clone());

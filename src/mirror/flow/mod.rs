@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use estimate::{AtStake, estimate};
 pub use report::{Health, PartitionState, Phase, Problem, Report};
 
-use super::cells::{FlowCell, PartitionCell};
 pub use super::cells::Totals;
+use super::cells::{FlowCell, PartitionCell};
 use super::clients::Clients;
 use super::config::FlowConfig;
 use super::lanes::Lanes;

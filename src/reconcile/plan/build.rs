@@ -247,7 +247,10 @@ impl<'a> Build<'a> {
         }
         // An update brings the secrets with it; before, without, or where it is withheld, what was applied goes on.
         let updated = self.plan.steps.iter().any(|step| matches!(step, Step::Update { name: n, .. } if n == name));
-        if !updated && let Some(config) = supplied(connector, observed, &desired, &base) && self.policy.standby.is_none() {
+        if !updated
+            && let Some(config) = supplied(connector, observed, &desired, &base)
+            && self.policy.standby.is_none()
+        {
             // Also under a hold, and with `sync = manual`: nothing changes by it.
             self.plan.steps.push(Step::Supply { name: name.clone(), config });
         }

@@ -79,7 +79,14 @@ impl Guard {
     /// Whether `confirm` lets the step go.
     #[must_use]
     pub fn confirmable(&self) -> bool {
-        matches!(self, Self::Unreadable { .. } | Self::MaxDeletes { .. } | Self::OtherCluster { .. } | Self::PruneConfirm | Self::Manual)
+        matches!(
+            self,
+            Self::Unreadable { .. }
+                | Self::MaxDeletes { .. }
+                | Self::OtherCluster { .. }
+                | Self::PruneConfirm
+                | Self::Manual
+        )
     }
 
     /// Stable word for scripts and metrics.

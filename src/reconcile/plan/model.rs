@@ -173,7 +173,9 @@ impl World {
                 connectors.remove(from);
                 connectors.insert(to.clone(), running(config, *state));
             }
-            Step::Update { name, config, .. } | Step::Supply { name, config } => connectors.get_mut(name).unwrap().config = config.clone(),
+            Step::Update { name, config, .. } | Step::Supply { name, config } => {
+                connectors.get_mut(name).unwrap().config = config.clone()
+            }
             Step::SetState { name, to, .. } => connectors.get_mut(name).unwrap().state = *to,
             Step::Delete { name } => {
                 connectors.remove(name);

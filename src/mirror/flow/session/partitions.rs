@@ -84,11 +84,7 @@ impl Session {
         self.assign(assignments).await
     }
 
-    pub(super) fn assignment(
-        &self,
-        wanted: Wanted,
-        opening: crate::mirror::start::Opening,
-    ) -> Option<Assignment> {
+    pub(super) fn assignment(&self, wanted: Wanted, opening: crate::mirror::start::Opening) -> Option<Assignment> {
         let cell: Arc<PartitionCell> = self.shared.state().partitions.get(&wanted.source)?.1.clone();
         let policy = self.discovered.as_ref()?.policies.get(&wanted.target.topic)?.clone();
         let key = crate::mirror::progress::Key {
