@@ -154,7 +154,7 @@ async fn drain(engine: &Embedded) {
     let say = async {
         loop {
             tokio::time::sleep(SAY_EVERY).await;
-            tracing::info!(running = ?engine.running().await, "still draining");
+            tracing::info!(running = ?engine.running(), "still draining");
         }
     };
     let stragglers = tokio::select! {

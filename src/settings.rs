@@ -86,6 +86,8 @@ pub struct Settings {
     pub client: BTreeMap<String, String>,
     /// Who this process is among its replicas; none: host name and listen port.
     pub instance_id: Option<String>,
+    /// `config.topic.secrets`: what becomes of literal secrets in Connect's config topic.
+    pub config_topic_secrets: TopicSecrets,
     /// `state.storage.topic`: none: named after environment and destination.
     pub state_storage_topic: Option<String>,
     /// Replication factor of internal topics; -1: the broker's default.
@@ -137,6 +139,15 @@ pub enum Prune {
     Confirm,
     /// It goes on running.
     Off,
+}
+
+/// What becomes of literal secrets of connector files in Connect's config topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicSecrets {
+    /// They are written there, as Java writes them.
+    Plain,
+    /// They are left out; after a restart their connectors wait for Git.
+    Omit,
 }
 
 /// How many deletions pass without a confirmation: both limits hold.
@@ -260,8 +271,8 @@ impl Reading {
         let worker_config = self.get("worker-config", path);
         let bootstrap_servers = self.get("bootstrap-servers", text);
         let instance_id = self.get("instance-id", text);
-        // Said aloud rather than ignored: the word is known, what it asks for is not done yet.
-        self.get("config.topic.secrets", word("config.topic.secrets", &[("plain", ())]));
+        let words = [("plain", TopicSecrets::Plain), ("omit", TopicSecrets::Omit)];
+        let config_topic_secrets = self.get("config.topic.secrets", word("config.topic.secrets", &words));
         let state_storage_topic = self.get("state.storage.topic", topic);
         let internal_replication_factor = self.get("internal-replication-factor", replication_factor);
         let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -295,6 +306,7 @@ impl Reading {
             bootstrap_servers,
             client,
             instance_id,
+            config_topic_secrets: config_topic_secrets?,
             state_storage_topic,
             internal_replication_factor: internal_replication_factor?,
             git,
@@ -473,6 +485,7 @@ impl fmt::Debug for Settings {
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("client", &client)
             .field("instance_id", &self.instance_id)
+            .field("config_topic_secrets", &self.config_topic_secrets)
             .field("state_storage_topic", &self.state_storage_topic)
             .field("internal_replication_factor", &self.internal_replication_factor)
             .field("git", &self.git)

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use mirrorkeeper::devbroker::{Cut, DevCluster, DevConfig, Target};
 use mirrorkeeper::engine::embedded::{Embedded, Ownership, Settings};
-use mirrorkeeper::engine::{Engine, FlowReport, Health, PartitionReport};
+use mirrorkeeper::engine::{ClusterIds, Engine, FlowReport, Health, PartitionReport, RestartScope};
 use mirrorkeeper::kafka::batch::split;
 use mirrorkeeper::kafka::log::LogSpec;
 use mirrorkeeper::kafka::records::{Record, decode};
@@ -15,9 +17,11 @@ use mirrorkeeper::spec::{Config, Name, TargetState};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tokio::net::TcpStream;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
+const HEARTBEAT: i16 = 12;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn log(topic: &str, partitions: i32) -> LogSpec {
@@ -34,6 +38,7 @@ fn settings(instance: &str) -> Settings {
         stall_after: Duration::from_secs(60),
         grace: Duration::from_secs(10),
         producer: Config::default(),
+        omit_secrets: false,
     }
 }
 
@@ -118,7 +123,7 @@ async fn held(engine: &Embedded) {
 async fn start(engine: &Embedded, name: &str, config: &Config) {
     let name: Name = name.parse().unwrap();
     until(|| async { engine.put(&name, config).await.map_err(|e| e.to_string()) }).await;
-    engine.adopt(&name).await.unwrap();
+    engine.adopt(&name, &ClusterIds::default()).await.unwrap();
 }
 
 async fn report(engine: &Embedded, name: &str) -> Result<FlowReport, String> {
@@ -437,7 +442,8 @@ async fn a_second_process_waits_and_takes_over() {
     world.copied("t", 2).await;
     assert_eq!(first.shut_down().await, Vec::<String>::new());
     held(&second).await;
-    until(|| async { second.adopt(&"c".parse().unwrap()).await.map_err(|e| e.to_string()) }).await;
+    until(|| async { second.adopt(&"c".parse().unwrap(), &ClusterIds::default()).await.map_err(|e| e.to_string()) })
+        .await;
     write(&world.source, "t", 2, 1_000..2_000, "none").await;
     world.copied("t", 2).await;
 }
@@ -547,4 +553,313 @@ async fn another_destination_is_refused() {
         if named && report.health == Health::Failed { Ok(()) } else { Err(format!("{:?}", report.problems)) }
     })
     .await;
+}
+
+/// An address that leads to one cluster or another.
+struct Door {
+    address: String,
+    leads_to: Arc<AtomicU16>,
+    _open: tokio::task::JoinSet<()>,
+}
+
+impl Door {
+    async fn to(cluster: &DevCluster) -> Self {
+        let leads_to = Arc::new(AtomicU16::new(port(cluster)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut open = tokio::task::JoinSet::new();
+        let to = leads_to.clone();
+        open.spawn(async move {
+            let mut through = tokio::task::JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                if let Ok(mut server) = TcpStream::connect(("127.0.0.1", to.load(Ordering::SeqCst))).await {
+                    through.spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+                }
+            }
+        });
+        Self { address, leads_to, _open: open }
+    }
+
+    fn lead_to(&self, cluster: &DevCluster) {
+        self.leads_to.store(port(cluster), Ordering::SeqCst);
+    }
+}
+
+fn port(cluster: &DevCluster) -> u16 {
+    cluster.bootstrap().split(',').next().unwrap().rsplit(':').next().unwrap().parse().unwrap()
+}
+
+fn expecting(source: &str) -> ClusterIds {
+    ClusterIds { source: Some(source.into()), target: Some("target".into()) }
+}
+
+async fn stopped_by_another_source(engine: &Embedded) {
+    until(|| async {
+        let report = report(engine, "c").await?;
+        let named = report
+            .problems
+            .iter()
+            .any(|p| p.code == "SRC-ID" && p.message.contains("was source and is other now") && p.hint.is_some());
+        let shown = report.source_cluster_id.as_deref() == Some("other");
+        if named && shown && report.health == Health::Failed { Ok(()) } else { Err(format!("{report:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_source_under_the_same_address_stops_its_flow_until_it_is_accepted() {
+    let mut world = World::new().await;
+    let other = DevCluster::start(DevConfig {
+        brokers: 2,
+        cluster_id: "other".into(),
+        auto_create_topics: false,
+        ..DevConfig::default()
+    })
+    .await
+    .unwrap();
+    for cluster in [&world.source, &other] {
+        cluster.create_topic("t", 1, &[]).unwrap();
+    }
+    write(&world.source, "t", 1, 0..100, "none").await;
+    write(&other, "t", 1, 500..800, "none").await;
+    let door = Door::to(&world.source).await;
+    let config = world.config(
+        "t",
+        &[("source.cluster.bootstrap.servers", door.address.as_str()), ("mirrorkeeper.on.recreated", "continue")],
+    );
+    let engine = world.engine(settings("one")).await;
+    start(&engine, "c", &config).await;
+    world.copied("t", 1).await;
+    let address = other.bootstrap();
+    let beside = [("source.cluster.alias", "z"), ("source.cluster.bootstrap.servers", address.as_str())];
+    start(&engine, "d", &world.config("t", &beside)).await;
+
+    // While it runs, and without having been told what to expect.
+    door.lead_to(&other);
+    drop(std::mem::replace(&mut world.source, other));
+    stopped_by_another_source(&engine).await;
+    write(&world.source, "t", 1, 800..900, "none").await;
+    until(|| async { world.same("t", "z.t", 1) }).await;
+    assert_eq!(report(&engine, "d").await.unwrap().health, Health::Healthy, "the other flow is left alone");
+    assert_eq!(engine.shut_down().await, Vec::<String>::new());
+
+    // In a new process, which was told.
+    let engine = world.engine(settings("one")).await;
+    let name: Name = "c".parse().unwrap();
+    until(|| async { engine.adopt(&name, &expecting("source")).await.map_err(|e| e.to_string()) }).await;
+    stopped_by_another_source(&engine).await;
+    assert_eq!(records(&world.target, "a.t", 0).len(), 100, "nothing of it is copied");
+
+    engine.adopt(&name, &expecting("other")).await.unwrap();
+    until(|| async {
+        let copied = records(&world.target, "a.t", 0).len();
+        if copied == 500 { Ok(()) } else { Err(format!("{copied} {:?}", report(&engine, "c").await)) }
+    })
+    .await;
+}
+
+async fn within<T>(limit: Duration, what: &str, call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| panic!("{what} waits"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_drains_holds_up_nobody_and_is_not_run_twice() {
+    let world = World::new().await;
+    for topic in ["t", "u", "v"] {
+        world.source.create_topic(topic, 1, &[]).unwrap();
+    }
+    let engine = world.engine(Settings { grace: Duration::from_secs(30), ..settings("one") }).await;
+    start(&engine, "c", &world.config("t", &[])).await;
+    start(&engine, "d", &world.config("u", &[])).await;
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    // What is sent now is refused again and again: a drain has to wait for it.
+    world.target.faults().fail(PRODUCE, Target::Named("a.t".into()), 19, 100_000);
+    write(&world.source, "t", 1, 100..200, "none").await;
+    until(|| async {
+        let found = partition(&engine, "c", "t", 0).await?;
+        if found.state == "retrying" { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    let (old, new): (Name, Name) = ("c".parse().unwrap(), "e".parse().unwrap());
+    let config = world.config("t", &[]);
+    let brief = Duration::from_millis(500);
+
+    let renaming = within(Duration::from_secs(5), "the rename", engine.rename(&old, &new, &config));
+    let others = async {
+        let draining = until(|| async {
+            let report = within(brief, "observing", report(&engine, "c")).await?;
+            let said = report.problems.iter().any(|p| p.code == "DRAINING");
+            if said { Ok(report) } else { Err(format!("{:?}", report.problems)) }
+        });
+        assert!(draining.await.health != Health::Healthy);
+        let other = "d".parse().unwrap();
+        within(brief, "a verb", engine.put(&other, &world.config("u,v", &[]))).await.unwrap();
+        within(brief, "a verb", engine.restart(&other, RestartScope { tasks: true, only_failed: false }))
+            .await
+            .unwrap();
+        for topic in ["u", "v"] {
+            write(&world.source, topic, 1, 0..100, "none").await;
+            world.copied(topic, 1).await;
+        }
+    };
+    let (refused, ()) = tokio::join!(renaming, others);
+    assert!(refused.unwrap_err().to_string().contains("still drains"));
+    assert_eq!(engine.running(), ["c", "d"], "it is not started under another name, nor again");
+
+    world.target.faults().clear();
+    until(|| async { engine.rename(&old, &new, &config).await.map_err(|e| e.to_string()) }).await;
+    engine.adopt(&new, &ClusterIds::default()).await.unwrap();
+    write(&world.source, "t", 1, 200..300, "none").await;
+    world.copied("t", 1).await;
+    let live = engine.observe().await.unwrap();
+    assert!(live.connectors.contains_key(&new) && !live.connectors.contains_key(&old));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_starts_when_what_is_removed_has_drained() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let engine = world.engine(Settings { grace: Duration::from_secs(30), ..settings("one") }).await;
+    start(&engine, "c", &world.config("t", &[])).await;
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    world.target.faults().fail(PRODUCE, Target::Named("a.t".into()), 19, 100_000);
+    write(&world.source, "t", 1, 100..200, "none").await;
+    until(|| async {
+        let found = partition(&engine, "c", "t", 0).await?;
+        if found.state == "retrying" { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    within(Duration::from_secs(1), "the removal", engine.delete(&"c".parse().unwrap())).await.unwrap();
+    // Another connector is to write the same remote topic.
+    start(&engine, "n", &world.config("t", &[])).await;
+    until(|| async {
+        let report = report(&engine, "n").await?;
+        if report.health == Health::Starting { Ok(()) } else { Err(format!("{report:?}")) }
+    })
+    .await;
+    assert_eq!(engine.running(), ["c"], "one writer");
+    world.target.faults().clear();
+    until(|| async { if engine.running() == ["n"] { Ok(()) } else { Err(format!("{:?}", engine.running())) } }).await;
+}
+
+/// The config topic's bytes.
+fn config_topic(world: &World) -> String {
+    let stored = world.target.batches("mk-configs", 0);
+    stored.iter().map(|batch| String::from_utf8_lossy(&batch.bytes).into_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn omitted_secrets_are_in_no_topic_and_their_connector_waits_for_git() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let secret = "source.cluster.ssl.keystore.password";
+    let reference = "target.cluster.ssl.keystore.password";
+    let config = world.config("t", &[(secret, "canary-1"), (reference, "${file:/etc/s:p}")]);
+    let runs = world.config("t", &[(secret, "canary-1")]);
+    let omit = Settings { omit_secrets: true, ..settings("one") };
+    let engine = world.engine(omit.clone()).await;
+    start(&engine, "c", &runs).await;
+    start(&engine, "r", &config).await;
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    let live = engine.observe().await.unwrap();
+    assert_eq!(live.connectors["c"].config, runs, "what runs is what Git says");
+    let written = config_topic(&world);
+    assert!(!written.contains("canary") && written.contains("${file:/etc/s:p}"), "{written}");
+    assert!(written.contains("${mirrorkeeper:omitted:secret}"));
+    assert_eq!(engine.shut_down().await, Vec::<String>::new());
+
+    let engine = world.engine(omit).await;
+    let name: Name = "c".parse().unwrap();
+    until(|| async { engine.adopt(&name, &ClusterIds::default()).await.map_err(|e| e.to_string()) }).await;
+    until(|| async {
+        let report = report(&engine, "c").await?;
+        let waits = report.problems.iter().any(|p| p.code == "WAITING-FOR-GIT" && p.message.contains(secret));
+        if waits && report.health == Health::Starting { Ok(()) } else { Err(format!("{report:?}")) }
+    })
+    .await;
+    write(&world.source, "t", 1, 100..200, "none").await;
+    engine.put(&name, &runs).await.unwrap();
+    world.copied("t", 1).await;
+    assert!(!config_topic(&world).contains("canary"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_was_written_plainly_is_written_over_when_omission_is_switched_on() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let engine = world.run("t", &[("source.cluster.ssl.keystore.password", "canary-1")]).await;
+    assert_eq!(engine.shut_down().await, Vec::<String>::new());
+    assert!(config_topic(&world).contains("canary"));
+    let engine = world.engine(Settings { omit_secrets: true, ..settings("one") }).await;
+    let name: Name = "c".parse().unwrap();
+    until(|| async { engine.adopt(&name, &ClusterIds::default()).await.map_err(|e| e.to_string()) }).await;
+    let last = String::from_utf8_lossy(&world.target.batches("mk-configs", 0).last().unwrap().bytes).into_owned();
+    assert!(last.contains("omitted") && !last.contains("canary"), "{last}");
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_go_on_over_a_restart_a_pause_and_a_lost_group() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let engine = world.run("t", &[]).await;
+    let name: Name = "c".parse().unwrap();
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    let counted = |records: u64| {
+        let engine = &engine;
+        until(move || async move {
+            let report = report(engine, "c").await?;
+            let shapes: u64 = report.shapes.values().sum();
+            let right = report.records_total == records && report.bytes_total > 0 && shapes > 0;
+            if right && report.last_acknowledged.is_some() { Ok(()) } else { Err(format!("{report:?}")) }
+        })
+    };
+    counted(100).await;
+    engine.restart(&name, RestartScope { tasks: true, only_failed: false }).await.unwrap();
+    write(&world.source, "t", 1, 100..200, "none").await;
+    world.copied("t", 1).await;
+    counted(200).await;
+    engine.set_state(&name, TargetState::Stopped).await.unwrap();
+    until(|| async { if engine.running().is_empty() { Ok(()) } else { Err("it runs".into()) } }).await;
+    counted(200).await;
+    engine.set_state(&name, TargetState::Running).await.unwrap();
+
+    // The destination is away until the group is lost; then it is ours again, and what is ours is told anew.
+    let mut ownership = engine.ownership();
+    world.target.faults().fail(HEARTBEAT, Target::Any, 25, 1);
+    tokio::time::timeout(PATIENCE, ownership.wait_for(|o| *o != Ownership::Held)).await.expect("lost").unwrap();
+    held(&engine).await;
+    until(|| async { engine.adopt(&name, &ClusterIds::default()).await.map_err(|e| e.to_string()) }).await;
+    write(&world.source, "t", 1, 200..300, "none").await;
+    world.copied("t", 1).await;
+    counted(300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_config_topic_garbles_is_said_and_not_run() {
+    let world = World::new().await;
+    world.source.create_topic("t", 1, &[]).unwrap();
+    let engine = world.run("t", &[]).await;
+    start(&engine, "d", &world.config("t", &[("source.cluster.alias", "z")])).await;
+    engine.set_state(&"c".parse().unwrap(), TargetState::Stopped).await.unwrap();
+    assert_eq!(engine.shut_down().await, Vec::<String>::new());
+    let garble = producer(&world.target, &[]);
+    for key in ["target-state-c", "connector-d"] {
+        garble.send(BaseRecord::to("mk-configs").key(key).payload("{")).unwrap();
+    }
+    garble.flush(PATIENCE).unwrap();
+
+    let engine = world.engine(settings("one")).await;
+    let live = until(|| async { engine.observe().await.map_err(|e| e.to_string()) }).await;
+    assert_eq!(live.unreadable.keys().map(Name::as_str).collect::<Vec<_>>(), ["c", "d"], "{:?}", live.unreadable);
+    assert!(live.connectors.is_empty(), "what may be meant to be stopped is not run");
+    start(&engine, "c", &world.config("t", &[])).await;
+    write(&world.source, "t", 1, 0..100, "none").await;
+    world.copied("t", 1).await;
+    assert!(!engine.observe().await.unwrap().unreadable.contains_key("c"));
 }

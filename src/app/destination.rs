@@ -13,7 +13,7 @@ use crate::kafka::log::LogSpec;
 use crate::kafka::properties::cluster_config;
 use crate::kafka::{Cluster, ClusterConfig};
 use crate::reconcile::Snapshot;
-use crate::settings::Settings;
+use crate::settings::{Settings, TopicSecrets};
 use crate::spec::worker::{InternalTopic, WorkerConfig};
 use crate::spec::{self, Config, LoadOptions, Scope};
 
@@ -78,6 +78,7 @@ pub(super) async fn find(
         stall_after: settings.stall_after,
         grace: settings.grace,
         producer: worker.producer.clone(),
+        omit_secrets: settings.config_topic_secrets == TopicSecrets::Omit,
     };
     let topic = settings.state_storage_topic.clone().unwrap_or_else(|| default("state"));
     let state = LogSpec { topic, partitions: 1, replication_factor: factor, configs: Vec::new() };

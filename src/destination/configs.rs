@@ -72,10 +72,19 @@ impl Configs {
         self.states.get(name).copied().unwrap_or(TargetState::Running)
     }
 
-    /// Records that could not be understood, by key, with the reason.
+    /// Connectors of which something in the topic can't be understood, with the reason. What the records said before, if
+    /// that was read, is in force; what was not read is not known, which is not "absent" (law 8).
     #[must_use]
-    pub fn unreadable(&self) -> &BTreeMap<String, String> {
-        &self.unreadable
+    pub fn unreadable(&self) -> BTreeMap<Name, String> {
+        let name = |key: &str| key.strip_prefix(CONNECTOR).or_else(|| key.strip_prefix(TARGET_STATE))?.parse().ok();
+        let named = self.unreadable.iter().filter_map(|(key, why)| Some((name(key)?, format!("record {key}: {why}"))));
+        named.collect()
+    }
+
+    /// Whether the target state is not known because its record can't be understood.
+    #[must_use]
+    pub fn state_unknown(&self, name: &Name) -> bool {
+        !self.states.contains_key(name) && self.unreadable.contains_key(&format!("{TARGET_STATE}{name}"))
     }
 
     /// Writes a connector's configuration.
@@ -120,8 +129,10 @@ impl Configs {
     }
 
     async fn write(&mut self, key: String, value: Option<Vec<u8>>) -> Result<(), kafka::Error> {
-        let record = NewRecord { key: Bytes::from(key), value: value.map(Bytes::from), headers: Vec::new() };
-        self.log.append(vec![record]).await
+        let record = NewRecord { key: Bytes::from(key.clone()), value: value.map(Bytes::from), headers: Vec::new() };
+        self.log.append(vec![record]).await?;
+        self.unreadable.remove(&key);
+        Ok(())
     }
 
     fn apply(&mut self, record: &LogRecord) -> bool {

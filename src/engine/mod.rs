@@ -23,9 +23,10 @@ pub trait Engine: Send + Sync + 'static {
     fn observe(&self) -> impl Future<Output = Result<Live, Error>> + Send;
     /// Creates the connector or replaces its configuration; nothing happens when it is equal. What is new is not yet run.
     fn put(&self, name: &Name, config: &Config) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Runs the connector from now on, in its target state: it is ours. Nothing happens when it is run already. Called for
-    /// everything with an `applied/` record after a start, and for what a file names, after its record was written.
-    fn adopt(&self, name: &Name) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Runs the connector from now on, in its target state: it is ours. Nothing is copied while other clusters answer than
+    /// `clusters`, where known. When it is run already, only those are taken over. Called for everything with an
+    /// `applied/` record after a start, and for what a file names, after its record was written.
+    fn adopt(&self, name: &Name, clusters: &ClusterIds) -> impl Future<Output = Result<(), Error>> + Send;
     /// Gives the connector `from` the name `to` and this configuration, its progress copied first, `from` removed last; so
     /// that a call after a crash finishes the work. Does what `put` does where `from` is not there.
     fn rename(&self, from: &Name, to: &Name, config: &Config) -> impl Future<Output = Result<(), Error>> + Send;
@@ -37,6 +38,15 @@ pub trait Engine: Send + Sync + 'static {
     fn delete(&self, name: &Name) -> impl Future<Output = Result<(), Error>> + Send;
     /// What copying under this configuration would repeat or start, before it does.
     fn estimate(&self, name: &Name, config: &Config) -> impl Future<Output = Result<Estimate, Error>> + Send;
+}
+
+/// The clusters that a connector's positions are of; `None`: not known yet, whoever answers is right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterIds {
+    /// Id of the source cluster.
+    pub source: Option<String>,
+    /// Id of the target cluster.
+    pub target: Option<String>,
 }
 
 /// What a restart covers (KIP-745).
@@ -53,6 +63,8 @@ pub struct RestartScope {
 pub struct Live {
     /// Each connector of the config topic, run or not.
     pub connectors: BTreeMap<Name, Observed>,
+    /// Connectors of which something there can't be understood, and why: not absent, and not to be written over unasked.
+    pub unreadable: BTreeMap<Name, String>,
 }
 
 /// One connector as the engine sees it.
@@ -119,9 +131,9 @@ pub struct FlowReport {
     pub last_acknowledged: Option<Timestamp>,
     /// Bytes acknowledged per second, over the last ten seconds, as on the wire.
     pub bytes_per_second: u64,
-    /// Records acknowledged since the flow started.
+    /// Records acknowledged since the process started: by this run of the flow and earlier ones.
     pub records_total: u64,
-    /// Bytes acknowledged since the flow started.
+    /// Bytes acknowledged since the process started.
     pub bytes_total: u64,
     /// `batch` or `record`, and why.
     pub path: String,
@@ -129,15 +141,15 @@ pub struct FlowReport {
     pub shapes: BTreeMap<String, u64>,
     /// `idempotent` or `plain`, with the reason.
     pub mode: String,
-    /// Milliseconds the clusters asked us to stay silent, last minute.
+    /// Milliseconds the clusters asked us to stay silent, since the connections of this run began.
     pub throttled_ms: u64,
     /// Tasks as Kafka Connect would split the partitions.
     pub tasks: Vec<TaskReport>,
     /// Each partition.
     pub partitions: Vec<PartitionReport>,
-    /// Cluster ids once known.
+    /// The source cluster that answers, once known.
     pub source_cluster_id: Option<String>,
-    /// Cluster ids once known.
+    /// The target cluster that answers, once known.
     pub target_cluster_id: Option<String>,
     /// When this run of the flow began.
     pub started: Timestamp,
@@ -147,6 +159,12 @@ pub struct FlowReport {
     pub next_attempt: Option<Timestamp>,
     /// Records lost at the source before they were copied (purged), where the policy went on.
     pub lost_records: u64,
+    /// Records that are on the target twice: an earlier process had sent them, and they were carried out late.
+    #[serde(default)]
+    pub repeated_records: u64,
+    /// Where records are, or may be, on the target twice, and why: the newest.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notes: Vec<String>,
 }
 
 /// One task of the reported split.

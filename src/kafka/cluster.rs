@@ -1,7 +1,8 @@
 //! One cluster as a client sees it: metadata, leaders by epoch, coordinators, shared connections, calls with retry.
 //!
 //! A [`Cluster`] is a cheap handle; clones share everything. Laws: a leader is never replaced by one of an older epoch;
-//! refreshes of metadata are coalesced and rate-limited; a call with retries ends within its deadline (law 10);
+//! what another cluster answers under the same address is not taken over (records of two would be mixed); refreshes of
+//! metadata are coalesced and rate-limited; a call with retries ends within its deadline (law 10);
 //! connections are shared per broker and [`Role`], so administration never waits behind data.
 
 use std::collections::HashMap;
@@ -129,7 +130,7 @@ impl Cluster {
         self.inner.config.bootstrap.join(",")
     }
 
-    /// The cluster's id.
+    /// The cluster's id: of the first that answered, whoever answers now.
     ///
     /// # Errors
     /// No broker answered within `config.api_timeout`, or the brokers tell none.
@@ -143,6 +144,40 @@ impl Cluster {
             .cluster_id
             .clone()
             .ok_or_else(|| Error::Protocol { addr: self.name(), message: "the cluster tells no id".into() })
+    }
+
+    /// The id of the cluster that answers now, which may be another one than this handle is of.
+    ///
+    /// # Errors
+    /// No broker answered within `config.api_timeout`, or the brokers tell none.
+    pub async fn answering(&self) -> Result<String, Error> {
+        let seen = self
+            .within(|| {
+                Box::pin(async {
+                    match self.refresh().await {
+                        Err(Error::OtherCluster { is, .. }) => Ok(Some(is)),
+                        other => other.map(|()| None),
+                    }
+                })
+            })
+            .await?;
+        match seen {
+            Some(other) => Ok(other),
+            None => self.id().await,
+        }
+    }
+
+    /// The id of the cluster that answered last, as far as heard.
+    #[must_use]
+    pub fn answered(&self) -> Option<String> {
+        let metadata = self.inner.metadata();
+        metadata.other.clone().or_else(|| metadata.cluster_id.clone())
+    }
+
+    /// Makes this a handle of the cluster that answers now.
+    pub fn accept(&self) {
+        self.inner.metadata().accept();
+        self.inner.coordinators().clear();
     }
 
     /// The number of live brokers.
@@ -212,10 +247,16 @@ impl Cluster {
         }
         let response =
             self.call_any(Role::Admin, |version| metadata_request(names, version), |_| ErrorCode::NONE).await?;
-        self.inner.metadata().brokers_from(&response);
+        self.inner.metadata().brokers_from(&response).map_err(|ids| self.is_other(ids))?;
         let mut topics: Vec<TopicInfo> = response.topics.iter().map(metadata::topic_info).collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
+    }
+}
+
+impl Cluster {
+    fn is_other(&self, (was, is): (String, String)) -> Error {
+        Error::OtherCluster { addr: self.name(), was, is }
     }
 }
 

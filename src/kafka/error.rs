@@ -112,6 +112,16 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// Another cluster answers under the address. Nothing is read from it or written to it.
+    #[error("{addr} was cluster {was} and is {is} now")]
+    OtherCluster {
+        /// The bootstrap list.
+        addr: String,
+        /// The id of the cluster that this handle is of.
+        was: String,
+        /// The id of the one that answers.
+        is: String,
+    },
     /// A topic that must be compacted is not.
     #[error("topic {topic} has cleanup.policy={policy}, which loses keyed state")]
     NotCompacted {
@@ -148,7 +158,8 @@ impl Error {
     #[must_use]
     pub fn retriable(&self) -> bool {
         match self {
-            Error::Connect { .. } | Error::Timeout { .. } | Error::Busy { .. } => true,
+            // Of another cluster the right one may answer again.
+            Error::Connect { .. } | Error::Timeout { .. } | Error::Busy { .. } | Error::OtherCluster { .. } => true,
             Error::Tls { source, .. } => tls::Failure::of(source).passing(),
             // A connection that ended because of credentials ends again; any other cause may pass.
             Error::Closed { source, .. } => source.as_ref().is_none_or(|s| s.retriable()),
@@ -172,6 +183,7 @@ impl Error {
             Error::Broker { .. } => "KAFKA-REFUSED",
             Error::UnsupportedVersion { .. } => "KAFKA-VERSION",
             Error::Settings { .. } => "KAFKA-SETTINGS",
+            Error::OtherCluster { .. } => "KAFKA-OTHER-CLUSTER",
             Error::NotCompacted { .. } => "KAFKA-NOT-COMPACTED",
             Error::Records { .. } => "KAFKA-RECORDS",
         }
@@ -191,6 +203,11 @@ impl Error {
                 format!("grant the needed ACL{}", resource.as_ref().map(|r| format!(" on {r}")).unwrap_or_default())
             }
             Error::UnsupportedVersion { .. } => "brokers from Kafka 2.1 on are supported".into(),
+            Error::OtherCluster { .. } => {
+                "check where bootstrap.servers and DNS lead; a destination that was replaced on purpose needs a restart \
+                 of the process"
+                    .into()
+            }
             Error::NotCompacted { topic, .. } => {
                 format!("set cleanup.policy=compact on {topic}, or name another topic")
             }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::partition::Stop;
@@ -13,15 +13,25 @@ use super::partition::Stop;
 /// Seconds over which the byte rate is averaged.
 const RATE_SECONDS: u64 = 10;
 
+/// What one connector has copied since the process began: it outlives its flows, so that no total goes back.
+#[derive(Debug, Default)]
+pub struct Totals {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    /// Records that are on the target twice.
+    repeated: AtomicU64,
+    /// Records that were gone before they were copied.
+    lost: AtomicU64,
+    /// Wall clock in ms of the last acknowledgement; 0 before the first.
+    last_ack_ms: AtomicI64,
+    shapes: Mutex<BTreeMap<String, u64>>,
+}
+
 /// Counters of one flow.
 #[derive(Debug)]
 pub struct FlowCell {
     started: Instant,
-    records: AtomicU64,
-    bytes: AtomicU64,
-    /// Wall clock in ms of the last acknowledgement; 0 before the first.
-    last_ack_ms: AtomicI64,
-    shapes: Mutex<BTreeMap<String, u64>>,
+    totals: Arc<Totals>,
     rate: Mutex<Rate>,
     limit: Mutex<Option<Bucket>>,
     /// Woken when a partition stopped and the flow has to look.
@@ -55,8 +65,6 @@ pub struct View {
     pub source_trouble: Option<Trouble>,
     /// Positions can't be written; copying goes on, a crash now would need the tail match.
     pub progress_trouble: Option<Trouble>,
-    /// Records that were gone before they were copied.
-    pub lost: u64,
 }
 
 /// Something that is being retried.
@@ -85,18 +93,49 @@ struct Bucket {
     at: Instant,
 }
 
+/// [`Totals`] at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Records acknowledged.
+    pub records: u64,
+    /// Bytes acknowledged, as on the wire.
+    pub bytes: u64,
+    /// Records that are on the target twice, as far as it could be told.
+    pub repeated: u64,
+    /// Records that were gone before they were copied.
+    pub lost: u64,
+    /// Wall clock in ms of the last acknowledgement.
+    pub last_ack_ms: Option<i64>,
+    /// Batches by what was done with them.
+    pub shapes: BTreeMap<String, u64>,
+}
+
+// === impl Totals ===
+
+impl Totals {
+    /// All of it as it is now.
+    #[must_use]
+    pub fn seen(&self) -> Sums {
+        Sums {
+            records: self.records.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            repeated: self.repeated.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            last_ack_ms: Some(self.last_ack_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0),
+            shapes: lock(&self.shapes).clone(),
+        }
+    }
+}
+
 // === impl FlowCell ===
 
 impl FlowCell {
-    /// A flow that begins now, with an optional limit in bytes per second.
+    /// A flow that begins now, with an optional limit in bytes per second, and counts on from `totals`.
     #[must_use]
-    pub fn new(limit: Option<u64>) -> Self {
+    pub fn new(limit: Option<u64>, totals: Arc<Totals>) -> Self {
         Self {
             started: Instant::now(),
-            records: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            last_ack_ms: AtomicI64::new(0),
-            shapes: Mutex::default(),
+            totals,
             rate: Mutex::default(),
             limit: Mutex::new(limit.map(Bucket::new)),
             attention: tokio::sync::Notify::new(),
@@ -115,42 +154,34 @@ impl FlowCell {
 
     /// Counts one acknowledged batch.
     pub fn acknowledged(&self, records: u64, bytes: u64, now_ms: i64) {
-        self.records.fetch_add(records, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.last_ack_ms.store(now_ms, Ordering::Relaxed);
+        self.totals.records.fetch_add(records, Ordering::Relaxed);
+        self.totals.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.totals.last_ack_ms.store(now_ms, Ordering::Relaxed);
         lock(&self.rate).add(self.started.elapsed().as_secs(), bytes);
+    }
+
+    /// Counts records that are on the target twice.
+    pub fn repeated(&self, records: u64) {
+        self.totals.repeated.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Counts records that were gone before they were copied.
+    pub fn lost(&self, records: u64) {
+        self.totals.lost.fetch_add(records, Ordering::Relaxed);
     }
 
     /// Counts what was done with batches.
     pub fn shaped(&self, counts: impl IntoIterator<Item = (String, u64)>) {
-        let mut shapes = lock(&self.shapes);
+        let mut shapes = lock(&self.totals.shapes);
         for (shape, count) in counts {
             *shapes.entry(shape).or_default() += count;
         }
-    }
-
-    /// Records and bytes acknowledged so far.
-    #[must_use]
-    pub fn totals(&self) -> (u64, u64) {
-        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-
-    /// Wall clock in ms of the last acknowledgement.
-    #[must_use]
-    pub fn last_ack_ms(&self) -> Option<i64> {
-        Some(self.last_ack_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0)
     }
 
     /// Bytes acknowledged per second, over the last ten seconds.
     #[must_use]
     pub fn bytes_per_second(&self) -> u64 {
         lock(&self.rate).per_second(self.started.elapsed().as_secs())
-    }
-
-    /// Batches by what was done with them.
-    #[must_use]
-    pub fn shapes(&self) -> BTreeMap<String, u64> {
-        lock(&self.shapes).clone()
     }
 }
 

@@ -70,6 +70,9 @@ pub struct Beside {
     /// Records behind the position that an earlier identity had already written.
     #[serde(default)]
     pub skip: u64,
+    /// Producer id of that identity, while something it sent may still arrive: until a batch of `producer` has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<i64>,
 }
 
 /// The offsets topic, read once and then kept in step with what is written.
@@ -126,6 +129,13 @@ impl Key {
         push_json(&mut out, &self.topic);
         out.push_str("}]");
         Bytes::from(out)
+    }
+}
+
+impl Key {
+    fn unreadable(&self, why: String) -> Error {
+        let Self { connector, topic, partition, .. } = self;
+        Error::Unreadable { connector: connector.clone(), topic: topic.clone(), partition: *partition, why }
     }
 }
 
@@ -212,12 +222,7 @@ impl Progress {
     pub fn get(&self, key: &Key) -> Result<Option<Position>, Error> {
         let known = self.known().get(&key.to_bytes()).cloned();
         let Some(Known { value: Some(value), beside }) = known else { return Ok(None) };
-        Position::decode(&value, beside.as_deref()).map_err(|why| Error::Unreadable {
-            connector: key.connector.clone(),
-            topic: key.topic.clone(),
-            partition: key.partition,
-            why,
-        })
+        Position::decode(&value, beside.as_deref()).map_err(|why| key.unreadable(why))
     }
 
     /// Writes positions and returns when all are acknowledged.
@@ -241,17 +246,21 @@ impl Progress {
         Ok(())
     }
 
-    /// All positions of one connector, for reports, renames and take-over checks.
-    #[must_use]
-    pub fn of_connector(&self, connector: &str) -> Vec<(Key, Position)> {
+    /// All positions of one connector.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`]: one of them can't be understood.
+    pub fn of_connector(&self, connector: &str) -> Result<Vec<(Key, Position)>, Error> {
         let known = self.known();
         known
             .iter()
             .filter_map(|(key, known)| {
-                let key = parse_key(key)?;
+                let key = parse_key(key).filter(|key| key.connector == connector)?;
                 let value = known.value.as_ref()?;
-                let position = Position::decode(value, known.beside.as_deref()).ok()??;
-                (key.connector == connector).then_some((key, position))
+                match Position::decode(value, known.beside.as_deref()) {
+                    Ok(position) => Some(Ok((key, position?))),
+                    Err(why) => Some(Err(key.unreadable(why))),
+                }
             })
             .collect()
     }

@@ -7,9 +7,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::plan::Step;
+use super::plan::{Step, bootstrap};
 use crate::destination::state::StateError;
-use crate::engine::{self, Engine};
+use crate::engine::{self, ClusterIds, Engine};
 use crate::spec::TargetState;
 
 /// Why a step failed.
@@ -70,9 +70,9 @@ where
 /// Takes a step's engine verbs, up to its note.
 pub(super) async fn verbs<E: Engine>(engine: &E, step: &Step) -> Result<(), engine::Error> {
     match step {
-        Step::RemoveHold { .. } | Step::Forget { .. } | Step::Record { .. } => Ok(()),
+        Step::RemoveHold { .. } | Step::AcceptCluster { .. } | Step::Forget { .. } | Step::Record { .. } => Ok(()),
         Step::SetState { name, to, .. } => engine.set_state(name, *to).await,
-        Step::Update { name, config, .. } => engine.put(name, config).await,
+        Step::Update { name, config, .. } | Step::Supply { name, config } => engine.put(name, config).await,
         Step::Delete { name } => match engine.delete(name).await {
             Err(engine::Error::NotFound(_)) => Ok(()),
             other => other,
@@ -103,12 +103,17 @@ pub(super) async fn verbs<E: Engine>(engine: &E, step: &Step) -> Result<(), engi
     }
 }
 
-/// What follows the note: from now on the engine runs it.
-pub(super) async fn run<E: Engine>(engine: &E, step: &Step) -> Result<(), engine::Error> {
+/// What follows the note: from now on the engine runs it, or expects other clusters under it.
+pub(super) async fn run<E: Engine>(engine: &E, step: &Step, clusters: &ClusterIds) -> Result<(), engine::Error> {
+    let readdressed =
+        || step.changes().iter().any(|d| ["source", "target"].iter().any(|side| d.key == bootstrap(side)));
     match step {
-        Step::Create { name, .. } | Step::Adopt { name, .. } | Step::Rename { to: name, .. } => {
-            engine.adopt(name).await
-        }
+        Step::Create { name, .. }
+        | Step::Adopt { name, .. }
+        | Step::Rename { to: name, .. }
+        | Step::AcceptCluster { name, .. } => engine.adopt(name, clusters).await,
+        Step::Update { name, .. } if readdressed() => engine.adopt(name, clusters).await,
+        Step::Record { name } if *clusters != ClusterIds::default() => engine.adopt(name, clusters).await,
         _ => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::compare::{Comparable, Origin, differences, storable};
-use super::plan::{Base, Desired, Step};
+use super::plan::{Base, ClusterChange, Desired, Step, bootstrap};
 use crate::destination::state::{Applied, Record};
 use crate::engine::{Live, Observed};
 use crate::spec::{Connector, Name};
@@ -32,6 +32,7 @@ pub(super) fn records(
     };
     let before = |name: &Name| base.state.applied.get(name);
     match step {
+        Step::Supply { .. } => vec![],
         Step::RemoveHold { scope } => vec![Record::Hold(scope.clone(), None)],
         Step::Delete { name } | Step::Forget { name } => vec![Record::Applied(name.clone(), None)],
         Step::Create { name, .. } => write(name, note(name, before(name))),
@@ -49,13 +50,6 @@ pub(super) fn records(
                     // The state has a step of its own: noting it here would make its origin look like drift.
                     applied.state = before.state;
                 }
-                let touches = |side: &str| changes.iter().any(|change| change.key.starts_with(side));
-                if touches("source.cluster.") {
-                    applied.source_cluster_id = None;
-                }
-                if touches("target.cluster.") {
-                    applied.target_cluster_id = None;
-                }
                 applied
             }),
         ),
@@ -68,6 +62,19 @@ pub(super) fn records(
                     // The configuration was not applied (yet): only the state was.
                     applied.config = before.config.clone();
                     applied.config_hash = before.config_hash.clone();
+                    applied.source_cluster_id = before.source_cluster_id.clone();
+                    applied.target_cluster_id = before.target_cluster_id.clone();
+                }
+                applied
+            }),
+        ),
+        Step::AcceptCluster { name, changes } => write(
+            name,
+            before(name).cloned().map(|mut applied| {
+                for ClusterChange { side, is, .. } in changes {
+                    let id =
+                        if *side == "source" { &mut applied.source_cluster_id } else { &mut applied.target_cluster_id };
+                    *id = Some(is.clone());
                 }
                 applied
             }),
@@ -100,8 +107,11 @@ fn fresh(
     author: Author<'_>,
     before: Option<&Applied>,
 ) -> Applied {
+    let config = storable(&connector.config, base.key);
+    // An id is that of the cluster under one address: what is under another one is not known yet.
+    let same = |side: &str| before.filter(|b| b.config.get(&bootstrap(side)) == config.get(&bootstrap(side)));
+    let (source, target) = (same("source"), same("target"));
     Applied {
-        config: storable(&connector.config, base.key),
         state: connector.state,
         revision: revision.to_owned(),
         path: connector.path.clone(),
@@ -109,8 +119,9 @@ fn fresh(
         blob: connector.blob.clone(),
         at: author.now,
         owner: author.owner.to_owned(),
-        source_cluster_id: before.and_then(|applied| applied.source_cluster_id.clone()),
-        target_cluster_id: before.and_then(|applied| applied.target_cluster_id.clone()),
+        source_cluster_id: source.and_then(|applied| applied.source_cluster_id.clone()),
+        target_cluster_id: target.and_then(|applied| applied.target_cluster_id.clone()),
         config_hash: connector.config.fingerprint(base.key.bytes()),
+        config,
     }
 }

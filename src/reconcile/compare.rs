@@ -104,6 +104,25 @@ impl Comparable {
         )
     }
 
+    /// As [`Comparable::new`], of the live side: a secret that was left out of the config topic is the one that was
+    /// applied, since whoever changes it there writes another value.
+    #[must_use]
+    pub fn live(config: &Config, base: Option<&Self>, key: &FingerprintKey) -> Self {
+        let mut live = Self::new(config, key);
+        for name in config.omitted() {
+            if let Some(value) = base.and_then(|base| base.0.get(name)) {
+                live.0.insert(name.to_owned(), value.clone());
+            }
+        }
+        live
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
+
     /// The same without one key.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {

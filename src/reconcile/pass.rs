@@ -16,7 +16,7 @@ use super::plan::{Base, Desired, Plan, Policy, Step};
 use super::status::{Pass, Retry, Status, View, derive};
 use super::{Inputs, Settings, Snapshot};
 use crate::destination::state::{FingerprintKey, HistoryStep, State, StateStore};
-use crate::engine::{Engine, Estimate, Live, Problem};
+use crate::engine::{ClusterIds, Engine, Estimate, Live, Problem};
 use crate::spec::{self, LoadOptions, Loaded, Name};
 use crate::supervise::{self, Backoff};
 
@@ -265,11 +265,22 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
         }
         for name in waiting {
             let what = || format!("resuming {name}");
-            if let Err(error) = bounded(what, self.settings.deadline, self.engine.adopt(&name)).await {
+            if let Err(error) =
+                bounded(what, self.settings.deadline, self.engine.adopt(&name, &self.clusters(&name))).await
+            {
                 self.failed(&name, &error);
             }
         }
         self.observe(turn).await;
+    }
+
+    /// The clusters that the note of a connector names.
+    fn clusters(&self, name: &Name) -> ClusterIds {
+        let applied = self.state.as_ref().and_then(|state| state.applied.get(name));
+        ClusterIds {
+            source: applied.and_then(|applied| applied.source_cluster_id.clone()),
+            target: applied.and_then(|applied| applied.target_cluster_id.clone()),
+        }
     }
 
     fn ours(&self, applied: &crate::destination::state::Applied) -> bool {

@@ -9,6 +9,7 @@
 //! has no file (law 8); delete more than `max-deletes` without a confirmation of exactly those deletions.
 
 mod build;
+mod guard;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
@@ -22,6 +23,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+
+pub(super) use build::bootstrap;
+pub use guard::{ClusterChange, Guard};
 
 use super::compare::{Difference, Origin};
 use crate::destination::state::{FingerprintKey, HoldScope, State};
@@ -174,6 +178,20 @@ pub enum Step {
         /// Whether we had applied it before, and somebody removed it.
         again: bool,
     },
+    /// What was applied, with the secrets that are kept out of the config topic: after a restart only Git has them.
+    Supply {
+        /// The connector.
+        name: Name,
+        /// What it has run.
+        config: Config,
+    },
+    /// Another cluster answers under the connector's address: from now on it is the right one.
+    AcceptCluster {
+        /// The connector.
+        name: Name,
+        /// The sides that changed.
+        changes: Vec<ClusterChange>,
+    },
     /// The file is gone and so is the connector: forget that we applied it.
     Forget {
         /// The connector.
@@ -184,52 +202,6 @@ pub enum Step {
         /// The connector.
         name: Name,
     },
-}
-
-/// Why a step is not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Guard {
-    /// This process may not write.
-    Standby {
-        /// Why.
-        why: String,
-    },
-    /// Somebody asked to leave it alone.
-    Held {
-        /// What the hold covers.
-        scope: HoldScope,
-        /// Who.
-        by: String,
-        /// Why.
-        reason: String,
-        /// Until when.
-        until: Option<Timestamp>,
-    },
-    /// The repository has nothing in this scope: that is not "everything was deleted".
-    EmptySource {
-        /// What is missing.
-        what: &'static str,
-    },
-    /// Another file, which is invalid, ran this connector: it may still want it.
-    ClaimedByInvalidFile {
-        /// The invalid file.
-        path: String,
-    },
-    /// Too many deletions at once.
-    MaxDeletes {
-        /// How many there are.
-        deletes: usize,
-        /// How many pass.
-        allowed: usize,
-    },
-    /// `prune` is `confirm`.
-    PruneConfirm,
-    /// `prune` is `off`.
-    PruneOff,
-    /// `sync` is `manual`.
-    Manual,
-    /// `drift` is `report`.
-    DriftReported,
 }
 
 /// What to do, what not to do, and why not.
@@ -292,6 +264,8 @@ impl Step {
             | Self::Update { name, .. }
             | Self::Adopt { name, .. }
             | Self::Create { name, .. }
+            | Self::Supply { name, .. }
+            | Self::AcceptCluster { name, .. }
             | Self::Forget { name }
             | Self::Record { name } => Some(name),
         }
@@ -310,6 +284,8 @@ impl Step {
             Self::Update { .. } => "update",
             Self::Adopt { .. } => "adopt",
             Self::Create { .. } => "create",
+            Self::Supply { .. } => "supply",
+            Self::AcceptCluster { .. } => "accept-cluster",
             Self::Forget { .. } => "forget",
             Self::Record { .. } => "record",
         }
@@ -324,10 +300,10 @@ impl Step {
         }
     }
 
-    /// Whether it only keeps our own books: no connector is touched.
+    /// Whether it changes nothing: it keeps our own books, or goes on with what was applied.
     #[must_use]
     pub fn bookkeeping(&self) -> bool {
-        matches!(self, Self::RemoveHold { .. } | Self::Forget { .. } | Self::Record { .. })
+        matches!(self, Self::Supply { .. } | Self::RemoveHold { .. } | Self::Forget { .. } | Self::Record { .. })
     }
 
     /// Its place in the order: what frees a topic or a client comes before what may claim it, and books come last, so
@@ -342,8 +318,10 @@ impl Step {
             Self::Adopt { .. } => 5,
             Self::Create { .. } => 6,
             Self::SetState { to: TargetState::Running, .. } => 7,
-            Self::Forget { .. } => 8,
-            Self::Record { .. } => 9,
+            Self::AcceptCluster { .. } => 8,
+            Self::Supply { .. } => 9,
+            Self::Forget { .. } => 10,
+            Self::Record { .. } => 11,
         }
     }
 
@@ -382,7 +360,18 @@ impl Step {
                     part(value);
                 }
             }
-            Self::Delete { .. } | Self::Update { .. } | Self::Forget { .. } | Self::Record { .. } => {}
+            Self::AcceptCluster { changes, .. } => {
+                for ClusterChange { side, was, is } in changes {
+                    part(side);
+                    part(was);
+                    part(is);
+                }
+            }
+            Self::Supply { .. }
+            | Self::Delete { .. }
+            | Self::Update { .. }
+            | Self::Forget { .. }
+            | Self::Record { .. } => {}
         }
         for change in self.changes() {
             part(&change.key);
@@ -409,51 +398,6 @@ fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").expect("a String can't refuse");
         text
     })
-}
-
-// === impl Guard ===
-
-impl Guard {
-    /// Whether `confirm` lets the step go.
-    #[must_use]
-    pub fn confirmable(&self) -> bool {
-        matches!(self, Self::MaxDeletes { .. } | Self::PruneConfirm | Self::Manual)
-    }
-
-    /// Stable word for scripts and metrics.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Standby { .. } => "standby",
-            Self::Held { .. } => "hold",
-            Self::EmptySource { .. } => "empty-source",
-            Self::ClaimedByInvalidFile { .. } => "invalid-file",
-            Self::MaxDeletes { .. } => "max-deletes",
-            Self::PruneConfirm => "prune-confirm",
-            Self::PruneOff => "prune-off",
-            Self::Manual => "manual",
-            Self::DriftReported => "drift-report",
-        }
-    }
-}
-
-impl fmt::Display for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standby { why } => write!(f, "this process may not write: {why}"),
-            Self::Held { by, reason, until: Some(until), .. } => write!(f, "held by {by} until {until}: {reason}"),
-            Self::Held { by, reason, until: None, .. } => write!(f, "held by {by} until released: {reason}"),
-            Self::EmptySource { what } => write!(f, "{what}: that is never read as \"deleted\""),
-            Self::ClaimedByInvalidFile { path } => write!(f, "{path} ran it and is invalid now; it may still want it"),
-            Self::MaxDeletes { deletes, allowed } => {
-                write!(f, "{deletes} deletions at once, {allowed} pass without a confirmation (max-deletes)")
-            }
-            Self::PruneConfirm => f.write_str("prune is `confirm`"),
-            Self::PruneOff => f.write_str("prune is `off`: it goes on running without a file"),
-            Self::Manual => f.write_str("sync is `manual`"),
-            Self::DriftReported => f.write_str("drift is `report`: the live side's change is left alone"),
-        }
-    }
 }
 
 impl Default for MaxDeletes {

@@ -4,7 +4,7 @@ use super::plan::{Prune, Sync};
 use super::status::{Item, Status, SyncWord, Word};
 use super::{NewHold, Refused};
 use crate::destination::state::{HoldScope, StateError};
-use crate::engine::Health;
+use crate::engine::{ClusterIds, Health};
 use crate::spec::{DriftMode, Name, TargetState};
 
 mod fake;
@@ -357,4 +357,115 @@ async fn a_pause_through_connects_own_verb_is_drift() {
     rig.engine.live(|live| live.get_mut("a").unwrap().state = TargetState::Paused);
     rig.pass().await;
     assert_eq!(rig.engine.writes(), ["set_state a running"]);
+}
+
+fn answered_by(rig: &Rig, source: &str) {
+    rig.engine.live(|live| {
+        let flow = live.get_mut("a").unwrap().flow.as_mut().unwrap();
+        flow.source_cluster_id = Some(source.into());
+        flow.target_cluster_id = Some("T".into());
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_cluster_waits_for_a_confirmation_of_just_that_change() {
+    let rig = two().await;
+    let files = [file("a", ""), file("b", "")];
+    assert_eq!(rig.engine.expected("a"), ClusterIds::default(), "nothing is known before the first answer");
+    answered_by(&rig, "S1");
+    assert_eq!(rig.pass().await.state, Word::InSync);
+    assert_eq!(rig.engine.expected("a").source.as_deref(), Some("S1"), "what answered first is remembered");
+
+    let rig = rig.restart();
+    rig.commit("r1", &files);
+    rig.pass().await;
+    assert_eq!(rig.engine.expected("a").source.as_deref(), Some("S1"), "also by the next process");
+    answered_by(&rig, "S2");
+    let status = rig.pass().await;
+    let moved = item(&status, "a");
+    assert_eq!((moved.sync, moved.plan.guard), (SyncWord::Blocked, Some("other-cluster")));
+    assert!(moved.plan.why.contains("was S1 and is S2 now"), "{}", moved.plan.why);
+    assert_eq!(item(&status, "b").summary, Word::InSync);
+    let hash = status.plan.hash.clone();
+    answered_by(&rig, "S3");
+    assert!(matches!(rig.handle.confirm(&hash).await, Err(Refused::OtherPlan { .. })), "S2 was meant, not S3");
+    let hash = rig.pass().await.plan.hash.clone();
+    assert_eq!(rig.engine.expected("a").source.as_deref(), Some("S1"));
+    assert_eq!(rig.handle.confirm(&hash).await.unwrap().state, Word::InSync);
+    assert_eq!(rig.engine.expected("a").source.as_deref(), Some("S3"));
+    assert_eq!(rig.store.read().unwrap().applied[&name("a")].source_cluster_id.as_deref(), Some("S3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_address_in_git_is_another_cluster_and_another_password_is_not() {
+    let rig = two().await;
+    answered_by(&rig, "S1");
+    rig.pass().await;
+    let (path, text) = file("a", "");
+    let password = file("a", r#", "source.cluster.sasl.jaas.config": "x.Module required password='p';""#);
+    rig.commit("r2", &[password, file("b", "")]);
+    rig.pass().await;
+    assert_eq!(rig.engine.expected("a").source.as_deref(), Some("S1"));
+    answered_by(&rig, "S2");
+    rig.commit("r3", &[(path, text.replace("a.example.com", "moved.example.com")), file("b", "")]);
+    rig.until("the new address", |status| status.source.observed.as_deref() == Some("r3")).await;
+    rig.until("the new cluster is remembered", |status| status.state == Word::InSync).await;
+    let expected = rig.engine.expected("a");
+    assert_eq!((expected.source.as_deref(), expected.target.as_deref()), (Some("S2"), Some("T")));
+}
+
+const JAAS: &str = "source.cluster.sasl.jaas.config";
+
+fn with_secret(secret: &str, more: &str) -> (String, String) {
+    file("a", &format!(r#", "{JAAS}": "x.Module required password='{secret}';"{more}"#))
+}
+
+/// As a process that keeps secrets out of the config topic finds it.
+fn omitted(rig: Rig) -> Rig {
+    let rig = rig.restart();
+    rig.engine.live(|live| {
+        for observed in live.values_mut() {
+            observed.config = observed.config.without_secrets();
+        }
+    });
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_are_only_in_git_are_supplied_after_a_restart_and_are_no_change() {
+    let rig = Rig::start();
+    rig.commit("r1", &[with_secret("canary", "")]);
+    rig.pass().await;
+    rig.engine.writes();
+    let rig = omitted(rig);
+    rig.pass().await;
+    assert_eq!(rig.engine.writes(), ["adopt a"], "nothing is known but from Git");
+    rig.commit("r1", &[with_secret("canary", "")]);
+    let status = rig.pass().await;
+    assert_eq!(rig.engine.writes(), ["put a"]);
+    assert_eq!((status.state, status.history.len()), (Word::InSync, 1), "{}", status.message);
+    assert_eq!(rig.engine.live(|live| live["a"].config.get(JAAS).map(str::len)), Some(36));
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_a_hold_the_secret_that_was_applied_is_supplied_and_another_is_not() {
+    let rig = Rig::start();
+    rig.commit("r1", &[with_secret("canary", "")]);
+    rig.pass().await;
+    let scope = HoldScope::Instance;
+    let hold = NewHold { scope: scope.clone(), reason: "freeze".into(), by: "ops".into(), until: None };
+    rig.handle.hold(hold).await.unwrap();
+    rig.engine.writes();
+    let rig = omitted(rig);
+    rig.commit("r2", &[with_secret("canary", r#", "tasks.max": 3"#)]);
+    assert_eq!(rig.pass().await.state, Word::Held);
+    assert_eq!(rig.engine.writes(), ["adopt a", "put a"]);
+    assert_eq!(rig.engine.live(|live| live["a"].config.get("tasks.max").map(str::to_owned)), None, "the rest is held");
+
+    let rig = omitted(rig);
+    rig.commit("r3", &[with_secret("other", "")]);
+    let status = rig.pass().await;
+    assert_eq!((rig.engine.writes(), item(&status, "a").sync), (vec!["adopt a".to_owned()], SyncWord::Held));
+    rig.handle.release(scope).await.unwrap();
+    assert_eq!(rig.engine.writes(), ["put a"]);
 }

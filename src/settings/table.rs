@@ -61,7 +61,7 @@ pub const SETTINGS: &[Setting] = &[
     row("bootstrap-servers", "HOST:PORT,...", None, "Address of the destination cluster"),
     many("client", "KEY=VALUE", "Kafka client property of the destination, such as security.protocol=SSL; may be repeated"),
     row("worker-config", "FILE", None, "A Kafka Connect worker's .properties: address, security, topics and group.id"),
-    row("config.topic.secrets", "plain", Some("plain"), "Literal secrets of connector files go to the config topic, as Java writes them; nothing else can be chosen yet"),
+    row("config.topic.secrets", "plain|omit", Some("plain"), "Literal secrets of connector files go to the config topic, as Java writes them, or are left out of it: after a restart such connectors wait for Git"),
     row("state.storage.topic", "TOPIC", None, "Topic of what was applied [default: mirrorkeeper-state-<environment>-<destination>]"),
     row("internal-replication-factor", "N", Some("-1"), "Replication factor of the topics it creates for itself; -1: the broker's default"),
     row("instance-id", "NAME", None, "Who this process is among its replicas [default: host name and listen port]"),

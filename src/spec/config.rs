@@ -12,6 +12,12 @@ use super::keys;
 /// What stands in place of a secret.
 const MASK: &str = "********";
 
+/// What stands in Connect's config topic in place of a secret that is kept out of it (`config.topic.secrets=omit`).
+///
+/// It has the form of a reference, to a provider that no worker has: Kafka's `ConfigTransformer` leaves it as it is, and as
+/// a JAAS line, a key or a store's password it can't be used. So a Java worker fails on it instead of trying a password.
+const OMITTED: &str = "${mirrorkeeper:omitted:secret}";
+
 /// Connector properties, as Kafka Connect holds them. `Debug` masks what could be secret.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
@@ -81,6 +87,17 @@ impl Config {
     #[must_use]
     pub fn fingerprinted(&self, key: &[u8]) -> Self {
         self.map_secrets(|name, value| format!("hmac-sha256:{}", &hmac_hex(key, [name, value])[..32]))
+    }
+
+    /// The same with every literal secret left out, and a mark in its place.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        self.map_secrets(|_, _| OMITTED.to_owned())
+    }
+
+    /// The keys whose secret was left out.
+    pub fn omitted(&self) -> impl Iterator<Item = &str> {
+        self.iter().filter(|(_, value)| *value == OMITTED).map(|(key, _)| key)
     }
 
     /// A keyed fingerprint of the whole normalised configuration, as 64 hexadecimal digits.
@@ -177,6 +194,18 @@ mod tests {
     fn references_to_secrets_stay_readable() {
         let config = Config::from([("source.cluster.sasl.jaas.config", "${file:/etc/s.properties:jaas}")]);
         assert_eq!(config.masked(), config);
+    }
+
+    #[test]
+    fn an_omitted_secret_leaves_a_mark_and_a_reference_stays() {
+        let reference = ("target.cluster.sasl.jaas.config", "${file:/etc/s.properties:jaas}");
+        let mut config = sample();
+        config.insert(reference.0, reference.1);
+        let written = config.without_secrets();
+        assert_eq!(written.omitted().collect::<Vec<_>>(), ["source.cluster.sasl.jaas.config"]);
+        assert_eq!((written.get(reference.0), written.get("topics")), (Some(reference.1), Some("b, a")));
+        assert!(!serde_json::to_string(&written).unwrap().contains("hunter2"));
+        assert_eq!(written.without_secrets(), written);
     }
 
     #[test]

@@ -223,12 +223,15 @@ fn facts(page: &mut Page, item: &Item, now: Timestamp) {
         fact(page, "path", Some(&flow.path));
         fact(page, "writes", Some(&flow.mode));
         let copied = format!("{} records, {}", grouped(flow.records_total), bytes(flow.bytes_total));
-        page.raw("<dt>copied</dt><dd>").text(&copied).raw(" since ").time(flow.started, now).raw("</dd>\n");
+        page.raw("<dt>copied</dt><dd>").text(&copied).raw("; this run since ").time(flow.started, now).raw("</dd>\n");
+        if flow.repeated_records > 0 {
+            fact(page, "twice at the target", Some(&format!("{} records", grouped(flow.repeated_records))));
+        }
         if flow.lost_records > 0 {
             fact(page, "lost at the source", Some(&format!("{} records", grouped(flow.lost_records))));
         }
         if flow.throttled_ms > 0 {
-            fact(page, "throttled", Some(&format!("{} ms in the last minute", flow.throttled_ms)));
+            fact(page, "throttled", Some(&format!("{} ms in this run", flow.throttled_ms)));
         }
         let shapes: Vec<String> = flow.shapes.iter().map(|(shape, n)| format!("{shape} {}", grouped(*n))).collect();
         fact(page, "batches", (!shapes.is_empty()).then(|| shapes.join(", ")).as_deref());

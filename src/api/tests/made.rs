@@ -63,6 +63,8 @@ pub(in crate::api) fn flow(topic: &str) -> FlowReport {
         retries: 0,
         next_attempt: None,
         lost_records: 0,
+        repeated_records: 0,
+        notes: vec![],
     }
 }
 

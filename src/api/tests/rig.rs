@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::made::{at, flow};
 use crate::api::{ApiContext, ApiSettings, Readiness, serve};
 use crate::destination::memory::MemoryStore;
-use crate::engine::{Engine, Error, Estimate, Live, Observed, RestartScope};
+use crate::engine::{ClusterIds, Engine, Error, Estimate, Live, Observed, RestartScope};
 use crate::reconcile::plan::{MaxDeletes, Prune, Sync};
 use crate::reconcile::status::{Instance, Rules, Source};
 use crate::reconcile::{Inputs, Refresh, Settings, Snapshot, start};
@@ -78,7 +78,7 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
-    async fn adopt(&self, name: &Name) -> Result<(), Error> {
+    async fn adopt(&self, name: &Name, _: &ClusterIds) -> Result<(), Error> {
         self.called(format!("adopt {name}")).await?;
         self.edit(|live| live.connectors.get_mut(name).map(|observed| observed.adopted = true))
             .ok_or_else(|| Error::NotFound(name.clone()))

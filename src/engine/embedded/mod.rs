@@ -3,26 +3,30 @@
 //! What is live is Connect's config topic on the destination; every verb writes there, and one task makes the flows follow
 //! it. Control plane and data plane meet here and nowhere else.
 //!
+//! Two locks, never both waited for: what runs is locked for a few instructions, so that looking never waits; the config
+//! topic is locked for one read or write of it. A flow that ends does so in a task of its own ([`flows`]).
+//!
 //! Laws: nothing is written to the destination before the group is held, and everything stops when it is lost (one
 //! writer); a connector nobody adopted is listed and never run (law 6); one connector's failure leaves the others alone
 //! (law 7).
 
 mod flows;
+mod follow;
 mod ownership;
 mod translate;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Notify, watch};
+use futures::future::join_all;
+use tokio::sync::{Notify, watch};
 
-use super::{Engine, Error, Estimate, Live, Observed, RestartScope};
+use super::{ClusterIds, Engine, Error, Estimate, Live, Observed, RestartScope};
 use crate::destination::configs::Configs;
 use crate::kafka::{self, Cluster};
-use crate::mirror::flow;
 use crate::mirror::lanes::Lanes;
-use crate::mirror::progress::{self, Progress};
+use crate::mirror::progress;
 use crate::spec::{Config, Name, TargetState};
 use crate::supervise::{self, Task};
 
@@ -47,6 +51,8 @@ pub struct Settings {
     pub grace: Duration,
     /// `producer.` of the worker file, without the prefix: the data producer's settings beneath a connector's overrides.
     pub producer: Config,
+    /// Literal secrets are left out of the config topic (`config.topic.secrets=omit`).
+    pub omit_secrets: bool,
 }
 
 /// The embedded engine. Cheap to clone; the flows end with [`Embedded::shut_down`] or the last clone.
@@ -61,34 +67,44 @@ struct Inner {
     target: Cluster,
     settings: Settings,
     ownership: watch::Receiver<Ownership>,
+    /// The config topic, while the group is held.
+    configs: tokio::sync::Mutex<Option<Configs>>,
     running: Mutex<Running>,
     /// Something changed that the flows have to follow.
-    changed: Notify,
+    changed: Arc<Notify>,
     /// Counts what others wrote to the config topic, so that somebody may look at once.
     news: watch::Sender<u64>,
     /// Told once: the group is left and not joined again.
     leaving: watch::Sender<bool>,
     stopping: std::sync::atomic::AtomicBool,
     /// What produces now: ended without waiting for anybody when the group is lost.
-    producing: std::sync::Mutex<Option<Arc<Lanes>>>,
+    producing: Mutex<Option<Arc<Lanes>>>,
 }
 
 /// What exists while the group is held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Running {
     owned: Option<Owned>,
-    adopted: BTreeSet<Name>,
+    adopted: BTreeMap<Name, ClusterIds>,
     flows: flows::Flows,
     /// Why the topics could not be opened, while they can't.
     opening: Option<String>,
+    /// Whole configurations of which the config topic has no secrets.
+    whole: BTreeMap<Name, Config>,
 }
 
 #[derive(Debug)]
 struct Owned {
-    configs: Configs,
+    /// What the config topic says.
+    live: BTreeMap<Name, (Config, TargetState)>,
+    /// What of it can't be understood.
+    unreadable: BTreeMap<Name, String>,
     lanes: Arc<Lanes>,
     starting: Arc<tokio::sync::Semaphore>,
 }
+
+/// The config topic, locked: nobody else reads or writes it meanwhile.
+struct Locked<'a>(tokio::sync::MutexGuard<'a, Option<Configs>>);
 
 /// Flows that may connect and discover at the same time.
 const STARTING_AT_ONCE: usize = 16;
@@ -99,6 +115,15 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How often the config topic is read for what others wrote.
 const TAIL_EVERY: Duration = Duration::from_secs(2);
 
+/// How long a rename waits for its flow to drain; almost always it takes a few milliseconds. Beyond, it is asked again.
+const RENAME_WAITS: Duration = Duration::from_secs(1);
+
+/// For how long a flow that is being renamed is not started anew, should nobody ask again.
+const RENAME_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a drain may take beyond the grace time, to end what did not end by itself.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
 // === impl Embedded ===
 
 impl Embedded {
@@ -108,19 +133,28 @@ impl Embedded {
         let (owner, ownership) = watch::channel(Ownership::Joining);
         let (leaving, left) = watch::channel(false);
         let join = supervise::spawn("membership", ownership::hold(target.clone(), settings.clone(), owner, left));
+        let changed = Arc::new(Notify::new());
+        let running = Running {
+            owned: None,
+            adopted: BTreeMap::new(),
+            flows: flows::Flows::new(changed.clone()),
+            opening: None,
+            whole: BTreeMap::new(),
+        };
         let inner = Arc::new(Inner {
             target,
             settings,
             ownership,
-            running: Mutex::default(),
-            changed: Notify::new(),
+            configs: tokio::sync::Mutex::default(),
+            running: Mutex::new(running),
+            changed,
             news: watch::channel(0).0,
             leaving,
             stopping: std::sync::atomic::AtomicBool::new(false),
-            producing: std::sync::Mutex::new(None),
+            producing: Mutex::new(None),
         });
-        let follow = supervise::spawn("flows", follow(inner.clone()));
-        let guard = supervise::spawn("one writer", guard(inner.clone()));
+        let follow = supervise::spawn("flows", follow::follow(inner.clone()));
+        let guard = supervise::spawn("one writer", follow::guard(inner.clone()));
         Self { inner, _tasks: Arc::new([join, follow, guard]) }
     }
 
@@ -140,8 +174,15 @@ impl Embedded {
     /// did not end in time.
     pub async fn shut_down(&self) -> Vec<String> {
         self.inner.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
-        let flows = std::mem::take(&mut self.inner.running.lock().await.flows);
-        let stragglers = flows.stop_all(self.inner.settings.grace).await;
+        let grace = self.inner.settings.grace;
+        let drains = self.inner.running().flows.stop_all(grace);
+        let stragglers = join_all(drains.into_iter().map(|(name, mut ended)| async move {
+            let in_time = tokio::time::timeout(grace + END_WITHIN, ended.wait_for(Option::is_some)).await;
+            // A drain that is gone without a word went with the group.
+            let in_time = matches!(in_time, Ok(Ok(said)) if *said == Some(true));
+            (!in_time).then_some(name)
+        }));
+        let stragglers = stragglers.await.into_iter().flatten().collect();
         // The next in line need not wait for the session time-out.
         self.inner.leaving.send_replace(true);
         let mut ownership = self.inner.ownership.clone();
@@ -153,8 +194,9 @@ impl Embedded {
     }
 
     /// Names of flows that still run, for "still draining" lines.
-    pub async fn running(&self) -> Vec<String> {
-        self.inner.running.lock().await.flows.names()
+    #[must_use]
+    pub fn running(&self) -> Vec<String> {
+        self.inner.running().flows.names()
     }
 }
 
@@ -163,145 +205,142 @@ impl Engine for Embedded {
         if let Some(why) = self.inner.standby() {
             return Err(Error::Unavailable { what: "asking the engine".into(), why });
         }
-        let running = self.inner.running.lock().await;
+        let running = self.inner.running();
         let owned = running.owned()?;
-        let mut live = Live::default();
-        for (name, config) in owned.configs.connectors() {
-            let adopted = running.adopted.contains(name);
-            let state = owned.configs.state(name);
-            let flow = adopted.then(|| running.flows.report(name, state, &self.inner.settings)).flatten();
-            live.connectors.insert(name.clone(), Observed { config: config.clone(), state, adopted, flow });
+        let mut live = Live { unreadable: owned.unreadable.clone(), ..Live::default() };
+        for (name, (config, state)) in &owned.live {
+            let adopted = running.adopted.contains_key(name);
+            let flow = running.flows.report(name, config, *state, adopted, &self.inner.settings);
+            live.connectors.insert(name.clone(), Observed { config: config.clone(), state: *state, adopted, flow });
         }
         Ok(live)
     }
 
     async fn put(&self, name: &Name, config: &Config) -> Result<(), Error> {
-        let mut running = self.inner.running.lock().await;
-        let owned = running.owned_mut()?;
-        if owned.configs.connectors().get(name) == Some(config) {
-            return Ok(());
-        }
-        owned.configs.put(name, config).await.map_err(|e| failed("writing the configuration of", name, &e))?;
-        drop(running);
-        self.inner.changed.notify_one();
+        let mut configs = self.inner.lock_configs().await?;
+        self.inner.write(&mut configs, name, config).await?;
+        self.inner.follow_on(&configs);
         Ok(())
     }
 
-    async fn adopt(&self, name: &Name) -> Result<(), Error> {
-        let mut running = self.inner.running.lock().await;
-        if !running.owned()?.configs.connectors().contains_key(name) {
-            return Err(Error::NotFound(name.clone()));
+    async fn adopt(&self, name: &Name, clusters: &ClusterIds) -> Result<(), Error> {
+        let found = self.inner.running().owned()?.live.get(name).map(|(config, _)| config.clone());
+        let config = found.ok_or_else(|| Error::NotFound(name.clone()))?;
+        if self.inner.settings.omit_secrets {
+            // Written by another release, by Java, or under another setting: what is ours is kept as the setting says.
+            self.put(name, &config).await?;
         }
-        if running.adopted.insert(name.clone()) {
+        let mut running = self.inner.running();
+        if running.adopted.insert(name.clone(), clusters.clone()).as_ref() != Some(clusters) {
             self.inner.changed.notify_one();
         }
         Ok(())
     }
 
     async fn rename(&self, from: &Name, to: &Name, config: &Config) -> Result<(), Error> {
-        let mut running = self.inner.running.lock().await;
-        if running.owned()?.configs.connectors().contains_key(from) {
-            // The old flow must be still before its positions are copied, or the new one would begin behind it.
-            if let Some(straggler) = running.flows.stop(from, self.inner.settings.grace).await {
-                return Err(Error::Unavailable {
-                    what: format!("renaming {from}"),
-                    why: format!("{straggler} did not drain in time"),
-                });
+        let not_now = |why: &str| Error::Unavailable { what: format!("renaming {from}"), why: why.to_owned() };
+        // The old flow must be still before its positions are copied, or the new one would begin behind it.
+        let draining = {
+            let mut running = self.inner.running();
+            let known = running.owned()?.live.contains_key(from);
+            let until = Instant::now() + RENAME_WITHIN;
+            if known { running.flows.keep_still(from, self.inner.settings.grace, until) } else { None }
+        };
+        if let Some(mut draining) = draining {
+            match tokio::time::timeout(RENAME_WAITS, draining.wait_for(Option::is_some)).await {
+                Ok(Ok(in_time)) if *in_time == Some(true) => {}
+                Ok(_) => return Err(not_now("it did not drain in time")),
+                Err(_) => return Err(not_now("it still drains")),
             }
-            running.adopted.remove(from);
-            let progress = running.owned()?.lanes.progress().clone();
-            let positions: Vec<_> = progress
-                .of_connector(from.as_str())
+        }
+        let mut configs = self.inner.lock_configs().await?;
+        if configs.connectors().contains_key(from) {
+            let progress = {
+                let running = self.inner.running();
+                if running.flows.runs(from) {
+                    return Err(not_now("it was started anew meanwhile"));
+                }
+                running.owned()?.lanes.progress().clone()
+            };
+            let unreadable = |e: progress::Error| Error::Failed {
+                what: format!("copying the positions of {from}"),
+                why: flows::chain(&e),
+            };
+            // One that can't be read is not one that is not there: the new name would copy all of it again (law 8).
+            let positions = progress.of_connector(from.as_str()).map_err(unreadable)?;
+            let positions: Vec<_> = positions
                 .into_iter()
                 .map(|(key, position)| (progress::Key { connector: to.to_string(), ..key }, position))
                 .collect();
-            progress.put(positions).await.map_err(|e| Error::Failed {
-                what: format!("copying the positions of {from}"),
-                why: flows::chain(&e),
-            })?;
+            progress.put(positions).await.map_err(unreadable)?;
         }
-        let owned = running.owned_mut()?;
-        owned.configs.put(to, config).await.map_err(|e| failed("writing the configuration of", to, &e))?;
-        if owned.configs.connectors().contains_key(from) {
-            let state = owned.configs.state(from);
-            owned.configs.set_state(to, state).await.map_err(|e| failed("writing the state of", to, &e))?;
-            owned.configs.remove(from).await.map_err(|e| failed("removing", from, &e))?;
+        self.inner.write(&mut configs, to, config).await?;
+        if configs.connectors().contains_key(from) {
+            let state = configs.state(from);
+            configs.set_state(to, state).await.map_err(|e| failed("writing the state of", to, &e))?;
+            configs.remove(from).await.map_err(|e| failed("removing", from, &e))?;
+            self.inner.running().adopted.remove(from);
         }
-        drop(running);
-        self.inner.changed.notify_one();
+        self.inner.follow_on(&configs);
         Ok(())
     }
 
     async fn set_state(&self, name: &Name, state: TargetState) -> Result<(), Error> {
-        let mut running = self.inner.running.lock().await;
-        let owned = running.owned_mut()?;
-        if !owned.configs.connectors().contains_key(name) {
+        let mut configs = self.inner.lock_configs().await?;
+        if !configs.connectors().contains_key(name) {
             return Err(Error::NotFound(name.clone()));
         }
-        if owned.configs.state(name) == state {
-            return Ok(());
+        if configs.state(name) != state {
+            configs.set_state(name, state).await.map_err(|e| failed("writing the state of", name, &e))?;
+            self.inner.follow_on(&configs);
         }
-        owned.configs.set_state(name, state).await.map_err(|e| failed("writing the state of", name, &e))?;
-        drop(running);
-        self.inner.changed.notify_one();
         Ok(())
     }
 
     async fn restart(&self, name: &Name, scope: RestartScope) -> Result<(), Error> {
-        let mut running = self.inner.running.lock().await;
-        if !running.owned()?.configs.connectors().contains_key(name) {
+        let mut running = self.inner.running();
+        if !running.owned()?.live.contains_key(name) {
             return Err(Error::NotFound(name.clone()));
         }
-        if scope.only_failed && !running.flows.failed(name, &self.inner.settings) {
-            return Ok(());
+        if !scope.only_failed || running.flows.failed(name, &self.inner.settings) {
+            running.flows.restart(name, self.inner.settings.grace);
+            self.inner.changed.notify_one();
         }
-        if let Some(straggler) = running.flows.stop(name, self.inner.settings.grace).await {
-            tracing::warn!(connector = %straggler, "did not drain in time, starting anew all the same");
-        }
-        drop(running);
-        self.inner.changed.notify_one();
         Ok(())
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {
-        let mut running = self.inner.running.lock().await;
-        running.owned()?;
-        if let Some(straggler) = running.flows.stop(name, self.inner.settings.grace).await {
-            tracing::warn!(connector = %straggler, "did not drain in time, removed all the same");
+        {
+            let mut running = self.inner.running();
+            running.owned()?;
+            running.flows.stop(name, self.inner.settings.grace);
+            running.adopted.remove(name);
         }
-        running.adopted.remove(name);
-        let owned = running.owned_mut()?;
-        if !owned.configs.connectors().contains_key(name) {
-            return Ok(());
+        let mut configs = self.inner.lock_configs().await?;
+        if configs.connectors().contains_key(name) {
+            configs.remove(name).await.map_err(|e| failed("removing", name, &e))?;
+            self.inner.follow_on(&configs);
         }
-        owned.configs.remove(name).await.map_err(|e| failed("removing", name, &e))
+        Ok(())
     }
 
     async fn estimate(&self, name: &Name, config: &Config) -> Result<Estimate, Error> {
-        let (lanes, settings) = {
-            let running = self.inner.running.lock().await;
-            (running.owned()?.lanes.clone(), self.inner.settings.clone())
-        };
-        translate::estimate(name, config, &settings, &lanes).await
+        let lanes = self.inner.running().owned()?.lanes.clone();
+        translate::estimate(name, config, &self.inner.settings, &lanes).await
     }
 }
 
 // === impl Inner ===
 
-/// Ends producing the moment the group is lost, whatever the flows' own task is waiting for.
-async fn guard(inner: Arc<Inner>) {
-    let mut ownership = inner.ownership.clone();
-    while ownership.changed().await.is_ok() {
-        if *ownership.borrow_and_update() != Ownership::Held {
-            inner.end_producing();
-        }
-    }
-}
-
 impl Inner {
-    fn producing(&self) -> std::sync::MutexGuard<'_, Option<Arc<Lanes>>> {
+    fn running(&self) -> MutexGuard<'_, Running> {
+        // Each change is whole, so a poisoned lock still guards a usable value.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn producing(&self) -> MutexGuard<'_, Option<Arc<Lanes>>> {
         // An option is replaced in one step.
-        self.producing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.producing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end_producing(&self) {
@@ -309,15 +348,84 @@ impl Inner {
             lanes.kill();
         }
     }
-}
 
-impl Inner {
     fn standby(&self) -> Option<String> {
         match &*self.ownership.borrow() {
             Ownership::Held => None,
             Ownership::Joining => Some(format!("joining group {}", self.settings.group)),
             Ownership::Waiting(why) => Some(why.clone()),
         }
+    }
+
+    /// The config topic, for one who writes it.
+    async fn lock_configs(&self) -> Result<Locked<'_>, Error> {
+        self.may_write()?;
+        let configs = self.configs.lock().await;
+        // Meanwhile the group may have been lost.
+        self.may_write()?;
+        if configs.is_some() { Ok(Locked(configs)) } else { Err(self.running().unavailable()) }
+    }
+
+    fn may_write(&self) -> Result<(), Error> {
+        match self.standby() {
+            Some(why) => Err(Error::Unavailable { what: "writing to the config topic".into(), why }),
+            None => self.running().owned().map(|_| ()),
+        }
+    }
+
+    /// Writes a configuration, unless the topic has it: whole, or without its literal secrets, which are then only here.
+    async fn write(&self, configs: &mut Configs, name: &Name, config: &Config) -> Result<(), Error> {
+        let written = if self.settings.omit_secrets { config.without_secrets() } else { config.clone() };
+        if configs.connectors().get(name) != Some(&written) {
+            configs.put(name, &written).await.map_err(|e| failed("writing the configuration of", name, &e))?;
+        }
+        if configs.state_unknown(name) {
+            // Whoever writes this anew begins with what Java begins with.
+            configs
+                .set_state(name, TargetState::Running)
+                .await
+                .map_err(|e| failed("writing the state of", name, &e))?;
+        }
+        if written != *config {
+            self.running().whole.insert(name.clone(), config.clone());
+        }
+        Ok(())
+    }
+
+    /// Takes over what the config topic says, with the secrets that it lacks; called while it is locked.
+    fn publish(&self, configs: &Configs) {
+        let mut running = self.running();
+        let fits = |name: &Name, whole: &Config| configs.connectors().get(name) == Some(&whole.without_secrets());
+        running.whole.retain(|name, whole| fits(name, whole));
+        let mut live = live(configs);
+        for (name, whole) in &running.whole {
+            if let Some((config, _)) = live.get_mut(name) {
+                config.clone_from(whole);
+            }
+        }
+        if let Some(owned) = &mut running.owned {
+            owned.live = live;
+            owned.unreadable = configs.unreadable();
+        }
+    }
+
+    fn follow_on(&self, configs: &Configs) {
+        self.publish(configs);
+        self.changed.notify_one();
+    }
+}
+
+impl std::ops::Deref for Locked<'_> {
+    type Target = Configs;
+
+    fn deref(&self) -> &Configs {
+        self.0.as_ref().expect("locked only while it is open")
+    }
+}
+
+impl std::ops::DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Configs {
+        self.0.as_mut().expect("locked only while it is open")
     }
 }
 
@@ -326,93 +434,16 @@ impl Running {
         self.owned.as_ref().ok_or_else(|| self.unavailable())
     }
 
-    fn owned_mut(&mut self) -> Result<&mut Owned, Error> {
-        if self.owned.is_none() {
-            return Err(self.unavailable());
-        }
-        self.owned.as_mut().ok_or_else(|| Error::Unavailable { what: "the engine".into(), why: "starting".into() })
-    }
-
     fn unavailable(&self) -> Error {
         let why = self.opening.clone().unwrap_or_else(|| "it does not hold the group yet".to_owned());
         Error::Unavailable { what: "asking the engine".to_owned(), why }
     }
 }
 
-/// Makes the flows follow the config topic and the group, for ever.
-async fn follow(inner: Arc<Inner>) {
-    let mut ownership = inner.ownership.clone();
-    loop {
-        let held = *ownership.borrow_and_update() == Ownership::Held;
-        if !inner.stopping.load(std::sync::atomic::Ordering::SeqCst) {
-            let mut running = inner.running.lock().await;
-            let lost = !held || inner.producing().is_none();
-            if lost && running.owned.take().is_some() {
-                // One writer: whatever is in flight is dropped with the flows and lanes, now. The group may be held again
-                // already; then everything is read anew.
-                tracing::warn!("the group was lost, what was produced is found out at the next start");
-                running.flows = flows::Flows::default();
-            }
-            if held {
-                if let Err(why) = inner.open(&mut running).await {
-                    tracing::warn!(%why, "the destination's topics can't be opened");
-                    running.opening = Some(why);
-                }
-                inner.reconcile(&mut running).await;
-            }
-        }
-        tokio::select! {
-            () = inner.changed.notified() => {}
-            changed = ownership.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(TAIL_EVERY) => {}
-        }
-    }
-}
-
-impl Inner {
-    async fn open(&self, running: &mut Running) -> Result<(), String> {
-        if let Some(owned) = &mut running.owned {
-            if owned.configs.refresh().await.map_err(|e| flows::chain(&e))? {
-                self.news.send_modify(|count| *count += 1);
-            }
-            return Ok(());
-        }
-        let offsets = kafka::log::KeyedLog::open(&self.target, self.settings.offsets.clone()).await;
-        let progress = Arc::new(Progress::new(offsets.map_err(|e| flows::chain(&e))?));
-        progress.refresh().await.map_err(|e| flows::chain(&e))?;
-        let log = kafka::log::KeyedLog::open(&self.target, self.settings.configs.clone()).await;
-        let mut configs = Configs::new(log.map_err(|e| flows::chain(&e))?);
-        configs.refresh().await.map_err(|e| flows::chain(&e))?;
-        let budget = kafka::fetch::Budget::new(self.settings.memory);
-        let lanes = Arc::new(Lanes::new(self.target.clone(), progress, budget));
-        let starting = Arc::new(tokio::sync::Semaphore::new(STARTING_AT_ONCE));
-        *self.producing() = Some(lanes.clone());
-        running.owned = Some(Owned { configs, lanes, starting });
-        if self.standby().is_some() {
-            // Lost while the topics were being opened: the guard may have come too early.
-            self.end_producing();
-        }
-        running.opening = None;
-        self.news.send_modify(|count| *count += 1);
-        Ok(())
-    }
-
-    async fn reconcile(&self, running: &mut Running) {
-        let Some(owned) = &running.owned else { return };
-        let context = flow::Context {
-            lanes: owned.lanes.clone(),
-            group: self.settings.group.clone(),
-            starting: owned.starting.clone(),
-        };
-        let wanted: Vec<_> = owned
-            .configs
-            .connectors()
-            .iter()
-            .filter(|(name, _)| running.adopted.contains(*name))
-            .map(|(name, config)| (name.clone(), config.clone(), owned.configs.state(name)))
-            .collect();
-        running.flows.follow(wanted, &context, &self.settings).await;
-    }
+fn live(configs: &Configs) -> BTreeMap<Name, (Config, TargetState)> {
+    let connectors = configs.connectors().iter();
+    let known = connectors.filter(|(name, _)| !configs.state_unknown(name));
+    known.map(|(name, config)| (name.clone(), (config.clone(), configs.state(name)))).collect()
 }
 
 fn failed(what: &str, name: &Name, error: &kafka::Error) -> Error {

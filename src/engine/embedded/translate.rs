@@ -56,7 +56,7 @@ pub(super) fn hot(old: &Config, new: &Config) -> bool {
     names.all(|key| matches!(keys::effect(key), Effect::None | Effect::Hot))
 }
 
-/// The report of a running flow.
+/// The report of a running flow, without its totals: see [`total`].
 pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -> FlowReport {
     let now_ms = Timestamp::now().as_millisecond();
     let partitions: Vec<_> = snapshot.report.partitions.iter().map(|(tp, p)| partition(tp, p)).collect();
@@ -70,12 +70,12 @@ pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -
         // Without a partition there is no lag only once topics were looked for.
         lag_records: lags.filter(|_| looked).map(|lags| lags.iter().sum()),
         oldest_uncopied_ms: ages.filter(|_| looked).map(|ages| ages.into_iter().max().unwrap_or(0)),
-        last_acknowledged: snapshot.last_ack_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        last_acknowledged: None,
         bytes_per_second: snapshot.bytes_per_second,
-        records_total: snapshot.totals.0,
-        bytes_total: snapshot.totals.1,
+        records_total: 0,
+        bytes_total: 0,
         path: "batch: record batches are copied as they are".to_owned(),
-        shapes: snapshot.shapes.clone(),
+        shapes: BTreeMap::new(),
         mode: snapshot.mode.clone(),
         throttled_ms: snapshot.throttled_ms,
         tasks: tasks(config, snapshot, state),
@@ -85,7 +85,9 @@ pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -
         started: time(snapshot.started_ms),
         retries: snapshot.retries,
         next_attempt: snapshot.next_attempt_ms.map(time),
-        lost_records: views.map(|view| view.lost).sum(),
+        lost_records: 0,
+        repeated_records: 0,
+        notes: snapshot.notes.clone(),
     }
 }
 
@@ -112,6 +114,41 @@ pub(super) fn not_running(health: Health, problems: Vec<Problem>) -> FlowReport 
         retries: 0,
         next_attempt: None,
         lost_records: 0,
+        repeated_records: 0,
+        notes: Vec::new(),
+    }
+}
+
+/// What was copied by all runs of the process, also while none runs.
+pub(super) fn total(report: &mut FlowReport, totals: &flow::Totals) {
+    let seen = totals.seen();
+    (report.records_total, report.bytes_total) = (seen.records, seen.bytes);
+    (report.lost_records, report.repeated_records) = (seen.lost, seen.repeated);
+    report.last_acknowledged = seen.last_ack_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    report.shapes = seen.shapes;
+}
+
+/// The report of a flow that is being ended.
+pub(super) fn draining(mut report: FlowReport, since: Timestamp, grace: std::time::Duration) -> FlowReport {
+    report.health = report.health.max(Health::Starting);
+    let problem = Problem {
+        code: "DRAINING".to_owned(),
+        message: format!("it is being ended: what is in flight is awaited for {} s at most", grace.as_secs()),
+        hint: None,
+        since,
+    };
+    report.problems.insert(0, problem);
+    report
+}
+
+/// Its secrets were left out of the config topic, and nobody has said them since the start.
+pub(super) fn waits_for_git(config: &Config) -> Problem {
+    let keys: Vec<&str> = config.omitted().collect();
+    Problem {
+        code: "WAITING-FOR-GIT".to_owned(),
+        message: format!("it waits for Git: the config topic does not hold {}", keys.join(", ")),
+        hint: Some("the repository has to be readable, and the file valid; see config.topic.secrets".to_owned()),
+        since: Timestamp::now(),
     }
 }
 

@@ -38,7 +38,7 @@ impl Cluster {
                         let response = connection.call_with(i16::MAX, |v| metadata_request(Some(&wanted), v)).await?;
                         let addrs = {
                             let mut metadata = inner.metadata();
-                            metadata.absorb(&response);
+                            metadata.absorb(&response).map_err(|ids| cluster.is_other(ids))?;
                             let known = metadata.brokers.values().cloned();
                             known.chain(inner.config.bootstrap.iter().cloned()).collect::<Vec<_>>()
                         };

@@ -21,7 +21,10 @@ pub(super) type Refresh = WeakShared<BoxFuture<'static, Result<(), Error>>>;
 /// The cache.
 #[derive(Default)]
 pub(super) struct Metadata {
+    /// The cluster that this is the metadata of: the first that answered, until [`Metadata::accept`].
     pub(super) cluster_id: Option<String>,
+    /// Another one that answers now.
+    pub(super) other: Option<String>,
     pub(super) controller: Option<i32>,
     /// `host:port` by broker id.
     pub(super) brokers: HashMap<i32, String>,
@@ -117,24 +120,44 @@ impl Metadata {
         self.topics.get(topic).map(|t| t.id).filter(|id| !id.is_nil())
     }
 
-    pub(super) fn brokers_from(&mut self, response: &MetadataResponse) {
+    /// Takes brokers and controller over; nothing of another cluster, whose ids are then the answer: was and is.
+    pub(super) fn brokers_from(&mut self, response: &MetadataResponse) -> Result<(), (String, String)> {
+        if let Some(id) = &response.cluster_id {
+            let known = self.cluster_id.get_or_insert_with(|| id.to_string());
+            if *known != **id {
+                self.other = Some(id.to_string());
+                return Err((known.clone(), id.to_string()));
+            }
+            self.other = None;
+        }
         if !response.brokers.is_empty() {
             self.brokers = response.brokers.iter().map(|b| (b.node_id.0, address(&b.host, b.port))).collect();
         }
-        if let Some(id) = &response.cluster_id {
-            self.cluster_id = Some(id.to_string());
-        }
         self.controller = Some(response.controller_id.0).filter(|id| *id >= 0);
+        Ok(())
     }
 
-    pub(super) fn absorb(&mut self, response: &MetadataResponse) {
+    /// The cluster that answers now is the right one: what was known is of the one before.
+    pub(super) fn accept(&mut self) {
+        if let Some(id) = self.other.take() {
+            self.cluster_id = Some(id);
+            self.controller = None;
+            self.brokers.clear();
+            for topic in self.topics.values_mut() {
+                *topic = Topic::new(topic.wanted);
+            }
+        }
+    }
+
+    pub(super) fn absorb(&mut self, response: &MetadataResponse) -> Result<(), (String, String)> {
         let now = Instant::now();
-        self.brokers_from(response);
+        self.brokers_from(response)?;
         for news in &response.topics {
             let Some(name) = &news.name else { continue };
             let topic = self.topics.entry(Arc::from(name.as_str())).or_insert_with(|| Topic::new(now));
             topic.absorb(news, now);
         }
+        Ok(())
     }
 }
 

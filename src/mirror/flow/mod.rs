@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use estimate::{AtStake, estimate};
 pub use report::{Health, PartitionState, Phase, Problem, Report};
 
+pub use super::cells::Totals;
 use super::cells::{FlowCell, PartitionCell};
 use super::clients::Clients;
 use super::config::FlowConfig;
@@ -49,6 +50,15 @@ pub struct Order {
     pub clients: Clients,
 }
 
+/// The clusters that a flow's positions are of; `None`: not known yet, whoever answers is right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Id of the source cluster.
+    pub source: Option<String>,
+    /// Id of the target cluster.
+    pub target: Option<String>,
+}
+
 /// What flows of one process share.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -59,6 +69,9 @@ pub struct Context {
     /// How many flows may start at once.
     pub starting: Arc<tokio::sync::Semaphore>,
 }
+
+/// How often a task that was aborted is looked at.
+const ENDING: Duration = Duration::from_millis(5);
 
 /// A running flow.
 #[derive(Debug)]
@@ -90,6 +103,9 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) problems: BTreeMap<String, Problem>,
     pub(super) partitions: BTreeMap<TopicPartition, (Arc<str>, Arc<PartitionCell>)>,
+    /// What was expected from outside, or was seen first.
+    pub(super) expected: Expected,
+    /// Who answers.
     pub(super) source_id: Option<String>,
     pub(super) target_id: Option<String>,
     pub(super) mode: String,
@@ -117,14 +133,10 @@ pub struct Snapshot {
     pub retries: u32,
     /// When the next attempt is due.
     pub next_attempt_ms: Option<i64>,
-    /// Records and bytes acknowledged.
-    pub totals: (u64, u64),
+    /// What could not be decided, or was found to be twice, about tails of the target: the newest.
+    pub notes: Vec<String>,
     /// Bytes per second over the last ten seconds.
     pub bytes_per_second: u64,
-    /// Wall clock in ms of the last acknowledgement.
-    pub last_ack_ms: Option<i64>,
-    /// Batches by what was done with them.
-    pub shapes: BTreeMap<String, u64>,
     /// Milliseconds of silence that the clusters asked for.
     pub throttled_ms: u64,
 }
@@ -141,13 +153,14 @@ pub fn transactional_id(group: &str, connector: &str, rank: usize) -> String {
 // === impl Flow ===
 
 impl Flow {
-    /// Starts a flow; with `paused` it looks and reports, and copies nothing.
+    /// Starts a flow; with `paused` it looks and reports, and copies nothing. Nor does it while other clusters answer than
+    /// are `expected`. It counts on from `totals`.
     #[must_use]
-    pub fn start(order: Order, paused: bool, context: Context) -> Self {
+    pub fn start(order: Order, paused: bool, expected: Expected, totals: Arc<Totals>, context: Context) -> Self {
         let (commands, receiver) = mpsc::channel(8);
         let shared = Arc::new(Shared {
-            cell: Arc::new(FlowCell::new(order.config.max_bytes_per_second)),
-            state: Mutex::new(State::new()),
+            cell: Arc::new(FlowCell::new(order.config.max_bytes_per_second, totals)),
+            state: Mutex::new(State::new(expected)),
         });
         let name = format!("flow {}", order.config.name);
         let session = session::Session::new(order, paused, context, shared.clone());
@@ -155,20 +168,49 @@ impl Flow {
         Self { shared, commands, task }
     }
 
-    /// Replaces the configuration without a restart; the caller knows that all changes are hot.
-    pub async fn update(&self, order: Order) {
-        self.shared.cell.set_limit(order.config.max_bytes_per_second);
-        // A task that ended has nobody to tell; its end is seen by `ended`.
-        let _ = self.commands.send(Command::Update(Box::new(order))).await;
+    /// Replaces the configuration without a restart; the caller knows that all changes are hot. False when it has to be said
+    /// again later: too many are waiting already. A task that ended has nobody to tell; its end is seen by `ended`.
+    #[must_use]
+    pub fn update(&self, order: Order) -> bool {
+        let limit = order.config.max_bytes_per_second;
+        let told = match self.commands.try_send(Command::Update(Box::new(order))) {
+            Err(mpsc::error::TrySendError::Full(_)) => false,
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
+        };
+        if told {
+            self.shared.cell.set_limit(limit);
+        }
+        told
     }
 
-    /// Awaits what is in flight and writes progress, within `grace`; then the flow is gone. Whether it ended in time.
-    pub async fn stop(self, grace: Duration) -> bool {
-        let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Stop(reply)).await.is_err() {
-            return true;
-        }
-        tokio::time::timeout(grace, done).await.is_ok()
+    /// From now on these are the right clusters.
+    pub fn expect(&self, expected: Expected) {
+        self.shared.state().expected = expected;
+        self.shared.cell.attention.notify_one();
+    }
+
+    /// Awaits what is in flight and writes progress, within `grace`; then its task has ended. Whether it did in time.
+    pub async fn stop(&self, grace: Duration) -> bool {
+        let stopping = async {
+            let (reply, done) = oneshot::channel();
+            // A task that is gone has stopped, too.
+            if self.commands.send(Command::Stop(reply)).await.is_ok() {
+                let _ = done.await;
+            }
+        };
+        tokio::time::timeout(grace, stopping).await.is_ok()
+    }
+
+    /// Ends its task where it stands, and awaits that; what is in flight is left unacknowledged.
+    pub async fn end(&self) {
+        self.task.abort();
+        let ended = async {
+            while !self.task.is_finished() {
+                tokio::time::sleep(ENDING).await;
+            }
+        };
+        // A task ends at its next await, and none here computes for long.
+        let _ = tokio::time::timeout(Duration::from_secs(1), ended).await;
     }
 
     /// Whether its task ended, which it never does by itself.
@@ -198,10 +240,8 @@ impl Flow {
             started_ms: state.started_ms,
             retries: state.retries,
             next_attempt_ms: state.next_attempt_ms,
-            totals: cell.totals(),
+            notes: state.notes.clone(),
             bytes_per_second: cell.bytes_per_second(),
-            last_ack_ms: cell.last_ack_ms(),
-            shapes: cell.shapes(),
             throttled_ms: state.lane.as_ref().map_or(0, super::lane::Lane::throttled_ms),
         }
     }
@@ -235,11 +275,12 @@ impl Shared {
 }
 
 impl State {
-    fn new() -> Self {
+    fn new(expected: Expected) -> Self {
         Self {
             phase: Phase::Starting,
             problems: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            expected,
             source_id: None,
             target_id: None,
             mode: String::from("unknown"),

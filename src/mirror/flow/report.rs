@@ -139,7 +139,7 @@ fn state(phase: Phase, tp: &TopicPartition, view: &View) -> (String, Option<Prob
     }
     let state = match (phase, view.position) {
         (Phase::Paused, _) => "paused",
-        (_, None) => "starting",
+        (Phase::Starting, _) | (_, None) => "starting",
         _ => "copying",
     };
     (state.to_owned(), None)

@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::begin::{self, Begun};
 use super::discovery::{self, Discovered};
-use super::{Clients, Command, Context, FlowConfig, Order, Phase, Problem, Shared, Wanted, transactional_id};
+use super::{
+    Clients, Command, Context, Expected, FlowConfig, Order, Phase, Problem, Shared, Wanted, transactional_id,
+};
 use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
 use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::admin::producers::init_producer_id;
@@ -78,6 +80,8 @@ pub(super) struct Session {
     /// Something says that topics are not what they were: look before the refresh is due.
     rediscover: bool,
     destination_checked: bool,
+    /// Both clusters are who they should be.
+    verified: bool,
 }
 
 /// A flow can't go on as it is.
@@ -110,6 +114,7 @@ impl Session {
             restart_at: Instant::now(),
             rediscover: false,
             destination_checked: false,
+            verified: false,
         }
     }
 

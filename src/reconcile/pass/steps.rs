@@ -96,7 +96,8 @@ impl<E: Engine, S: StateStore> Driver<E, S> {
         };
         bounded(what, deadline, apply::verbs(&*self.engine, step)).await?;
         self.note(written).await?;
-        bounded(what, deadline, apply::run(&*self.engine, step)).await
+        let clusters = step.name().map(|name| self.clusters(name)).unwrap_or_default();
+        bounded(what, deadline, apply::run(&*self.engine, step, &clusters)).await
     }
 
     /// Writes records and folds them in. After a failure what was written is unknown: the state is read again.

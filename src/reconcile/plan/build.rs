@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Base, Desired, Guard, Plan, Policy, Prune, Step, Sync, hash_of};
+use super::{Base, ClusterChange, Desired, Guard, Plan, Policy, Prune, Step, Sync, hash_of};
 use crate::destination::state::Applied;
 use crate::engine::{Live, Observed};
 use crate::reconcile::compare::{Comparable, Difference, Op, Origin, Value, differences, origin, runnable, storable};
@@ -168,8 +168,9 @@ impl<'a> Build<'a> {
 
     fn rename(&mut self, connector: &Connector, from: &Name) {
         let desired = Comparable::new(&connector.config, self.base.key).without("name");
-        let live = Comparable::new(&self.live.connectors[from].config, self.base.key).without("name");
         let base = self.applied(from).map(|applied| Comparable::stored(&applied.config).without("name"));
+        let live = &self.live.connectors[from].config;
+        let live = Comparable::live(live, base.as_ref(), self.base.key).without("name");
         let step = Step::Rename {
             from: from.clone(),
             to: connector.name.clone(),
@@ -199,8 +200,9 @@ impl<'a> Build<'a> {
     fn keep(&mut self, connector: &Connector, observed: &Observed, applied: &Applied) {
         let name = &connector.name;
         let desired = Comparable::new(&connector.config, self.base.key);
-        let live = Comparable::new(&observed.config, self.base.key);
-        let found = differences(&desired, &live, Some(&Comparable::stored(&applied.config)));
+        let base = Comparable::stored(&applied.config);
+        let live = Comparable::live(&observed.config, Some(&base), self.base.key);
+        let found = differences(&desired, &live, Some(&base));
         let state = (connector.state != observed.state).then(|| origin(connector.state, observed.state, applied.state));
         let mut shown = found.clone();
         shown.extend(state.map(|origin| state_difference(connector, observed, applied, origin)));
@@ -211,6 +213,15 @@ impl<'a> Build<'a> {
         }
         let claimed = self.invalid_at(&applied.path).filter(|file| file.path != connector.path);
         let claimed = claimed.map(|file| Guard::ClaimedByInvalidFile { path: file.path.clone() });
+
+        let accepted = |side: &str| found.iter().any(|d| d.key == bootstrap(side) && d.origin != Origin::Live);
+        let mut clusters = other_clusters(applied, observed);
+        // With another address Git names another cluster itself.
+        clusters.retain(|change| !accepted(change.side));
+        if !clusters.is_empty() {
+            let step = Step::AcceptCluster { name: name.clone(), changes: clusters.clone() };
+            self.push(step, Some(Guard::OtherCluster { changes: clusters }));
+        }
 
         let (drifted, changed): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.origin == Origin::Live);
         let from_git = !changed.is_empty() || state.is_some_and(|origin| origin != Origin::Live);
@@ -233,6 +244,15 @@ impl<'a> Build<'a> {
                     self.push(update(wanted, drifted), Some(Guard::DriftReported));
                 }
             }
+        }
+        // An update brings the secrets with it; before, without, or where it is withheld, what was applied goes on.
+        let updated = self.plan.steps.iter().any(|step| matches!(step, Step::Update { name: n, .. } if n == name));
+        if !updated
+            && let Some(config) = supplied(connector, observed, &desired, &base)
+            && self.policy.standby.is_none()
+        {
+            // Also under a hold, and with `sync = manual`: nothing changes by it.
+            self.plan.steps.push(Step::Supply { name: name.clone(), config });
         }
         if let Some(origin) = state {
             let step = Step::SetState { name: name.clone(), from: observed.state, to: connector.state, origin };
@@ -303,6 +323,9 @@ impl<'a> Build<'a> {
     fn push(&mut self, step: Step, guard: Option<Guard>) {
         let standby = self.policy.standby.clone().map(|why| Guard::Standby { why });
         let held = step.name().and_then(|name| self.held(name));
+        let from = if let Step::Rename { from, .. } = &step { Some(from) } else { None };
+        let unreadable = step.name().into_iter().chain(from).find_map(|name| self.live.unreadable.get(name));
+        let guard = guard.or_else(|| unreadable.map(|why| Guard::Unreadable { why: why.clone() }));
         let manual = (self.policy.sync == Sync::Manual && !step.bookkeeping()).then_some(Guard::Manual);
         match standby.or(held).or(guard).or(manual) {
             Some(guard) => self.plan.withheld.push((step, guard)),
@@ -346,6 +369,37 @@ impl<'a> Build<'a> {
         self.plan.withheld = held;
         self.plan.steps.extend(free.into_iter().map(|(step, _)| step));
     }
+}
+
+/// What a connector has run, with the secrets that were left out of the config topic; `None` where none was, or where Git
+/// has others by now.
+fn supplied(connector: &Connector, observed: &Observed, desired: &Comparable, base: &Comparable) -> Option<Config> {
+    let mut config = observed.config.clone();
+    for key in observed.config.omitted() {
+        let secret = connector.config.get(key).filter(|_| desired.get(key) == base.get(key))?;
+        config.insert(key, secret);
+    }
+    (config != observed.config).then_some(config)
+}
+
+/// The key whose change says that another cluster is meant.
+pub(in crate::reconcile) fn bootstrap(side: &str) -> String {
+    format!("{side}.cluster.bootstrap.servers")
+}
+
+/// Clusters that answer the flow and are not those that it has copied from and to.
+fn other_clusters(applied: &Applied, observed: &Observed) -> Vec<ClusterChange> {
+    let Some(flow) = &observed.flow else { return vec![] };
+    let sides = [
+        ("source", &applied.source_cluster_id, &flow.source_cluster_id),
+        ("target", &applied.target_cluster_id, &flow.target_cluster_id),
+    ];
+    sides
+        .into_iter()
+        .filter_map(|(side, was, is)| Some((side, was.clone()?, is.clone()?)))
+        .filter(|(_, was, is)| was != is)
+        .map(|(side, was, is)| ClusterChange { side, was, is })
+        .collect()
 }
 
 /// Git's configuration with the live side's own changes kept.

@@ -173,12 +173,14 @@ impl World {
                 connectors.remove(from);
                 connectors.insert(to.clone(), running(config, *state));
             }
-            Step::Update { name, config, .. } => connectors.get_mut(name).unwrap().config = config.clone(),
+            Step::Update { name, config, .. } | Step::Supply { name, config } => {
+                connectors.get_mut(name).unwrap().config = config.clone()
+            }
             Step::SetState { name, to, .. } => connectors.get_mut(name).unwrap().state = *to,
             Step::Delete { name } => {
                 connectors.remove(name);
             }
-            Step::RemoveHold { .. } | Step::Forget { .. } | Step::Record { .. } => {}
+            Step::AcceptCluster { .. } | Step::RemoveHold { .. } | Step::Forget { .. } | Step::Record { .. } => {}
         }
         let desired = Desired { loaded: &self.git, revision: &self.revision };
         let base = Base { state: &self.state, key: &self.key };

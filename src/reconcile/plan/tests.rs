@@ -241,3 +241,18 @@ fn a_changed_secret_is_an_update_that_shows_neither_value() {
     assert!(!format!("{:?}", world.plan()).contains("canary"));
     assert_eq!(world.plan().differences["a"][0].origin, Origin::Git);
 }
+
+#[test]
+fn what_cannot_be_understood_is_neither_absent_nor_written_over_unasked() {
+    let mut world = world().commit([connector("a", &[]), connector("b", &[])]).apply();
+    world.live.connectors.remove("a").unwrap();
+    world.live.unreadable.insert(name("a"), "record connector-a: its value is not a configuration".into());
+    let plan = world.plan();
+    assert_eq!(plan.steps, vec![]);
+    assert!(matches!(&plan.withheld[..], [(Step::Create { .. }, Guard::Unreadable { .. })]), "{:?}", plan.withheld);
+    // Its file gone, it is not forgotten either.
+    let gone = world.clone().commit([connector("b", &[])]);
+    assert!(matches!(&gone.plan().withheld[..], [(Step::Forget { .. }, Guard::Unreadable { .. })]));
+    world.policy.confirmed = plan.digests(Guard::confirmable);
+    assert!(matches!(&world.plan().steps[..], [Step::Create { .. }]));
+}

@@ -7,7 +7,7 @@ use super::{
     View, Word,
 };
 use crate::destination::state::Applied;
-use crate::engine::{FlowReport, Health, Observed, Problem};
+use crate::engine::{Health, Observed, Problem};
 use crate::reconcile::compare::Origin;
 use crate::reconcile::plan::{Guard, Step};
 use crate::spec::{Connector, InvalidFile, Name, TargetState};
@@ -77,7 +77,6 @@ fn item(view: &View<'_>, name: &Name) -> Item {
     let mut problems = broken.map(|path| file_problems(view, path)).unwrap_or_default();
     problems.extend(retry.map(|retry| retry.problem.clone()));
     problems.extend(flow.into_iter().flat_map(|flow| flow.problems.iter().cloned()));
-    problems.extend(applied.zip(flow).into_iter().flat_map(|(applied, flow)| other_clusters(applied, flow)));
     let file = wanted.map(|c| c.path.clone()).or_else(|| broken.map(str::to_owned));
     let state = StatePair { desired: wanted.map(|c| c.state), live: observed.map(|o| o.state) };
     let summary = summarise(sync, health, state, !problems.is_empty());
@@ -224,6 +223,8 @@ fn reason(step: &Step, wanted: Option<&Connector>) -> String {
         Step::Adopt { .. } => "somebody else made it, and a file of its name says it is ours".to_owned(),
         Step::Rename { from, .. } => format!("it was called {from}; its progress goes along"),
         Step::Delete { .. } => "no file names it any more; offsets and topics stay".to_owned(),
+        Step::Supply { .. } => "its secrets are kept out of the config topic, and Git has them".to_owned(),
+        Step::AcceptCluster { .. } => "another cluster answers, and somebody said that it was meant".to_owned(),
         Step::Forget { .. } => "neither a file nor a connector of that name is left".to_owned(),
         Step::Record { .. } => "it runs as Git says; only our note of it is out of date".to_owned(),
         Step::RemoveHold { .. } => "the hold has ended".to_owned(),
@@ -248,26 +249,6 @@ fn health(observed: Option<&Observed>) -> Health {
         Some(Observed { flow: None, state: TargetState::Paused | TargetState::Stopped, .. }) => Health::Paused,
         _ => Health::Unknown,
     }
-}
-
-/// A cluster that answers under the same address and is another one: progress and topics would not fit.
-fn other_clusters(applied: &Applied, flow: &FlowReport) -> Vec<Problem> {
-    let sides = [
-        ("SRC-ID", "source", &applied.source_cluster_id, &flow.source_cluster_id),
-        ("DST-ID", "target", &applied.target_cluster_id, &flow.target_cluster_id),
-    ];
-    sides
-        .into_iter()
-        .filter_map(|(code, side, was, is)| match (was, is) {
-            (Some(was), Some(is)) if was != is => Some(Problem {
-                code: code.to_owned(),
-                message: format!("the {side} cluster was {was} and is {is} now"),
-                hint: Some(format!("change `{side}.cluster.bootstrap.servers` in the file if this is meant")),
-                since: flow.started,
-            }),
-            _ => None,
-        })
-        .collect()
 }
 
 /// One word for both: the worse one. A paused connector is fine only when Git wants it so, and a running one when Git

@@ -165,7 +165,9 @@ fn another_cluster_under_the_same_address_shows() {
     world.state.applied.get_mut("a").unwrap().target_cluster_id = Some("T1".into());
     world.live.connectors.get_mut("a").unwrap().flow.as_mut().unwrap().target_cluster_id = Some("T2".into());
     let status = status(&world, &Scene::default());
-    assert_eq!((status.items[0].problems[0].code.as_str(), status.state), ("DST-ID", Word::Degraded));
+    let item = &status.items[0];
+    assert_eq!((item.sync, item.plan.guard, status.state), (SyncWord::Blocked, Some("other-cluster"), Word::Blocked));
+    assert!(item.plan.why.contains("was T1 and is T2 now") && status.plan.confirmable, "{}", item.plan.why);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::destination::memory::MemoryStore;
 use crate::destination::state::{Record, State, StateError, StateStore};
-use crate::engine::{Engine, Error, Estimate, FlowReport, Health, Live, Observed, RestartScope};
+use crate::engine::{ClusterIds, Engine, Error, Estimate, FlowReport, Health, Live, Observed, RestartScope};
 use crate::reconcile::plan::{MaxDeletes, Prune, Sync};
 use crate::reconcile::status::{Instance, Rules, Source, Status};
 use crate::reconcile::{Handle, Inputs, Refresh, Settings, Snapshot, start};
@@ -26,6 +26,7 @@ struct Inner {
     calls: Vec<String>,
     failing: BTreeSet<String>,
     hanging: BTreeSet<String>,
+    expected: BTreeMap<Name, ClusterIds>,
 }
 
 impl FakeEngine {
@@ -60,6 +61,11 @@ impl FakeEngine {
 
     pub(super) fn live<T>(&self, f: impl FnOnce(&mut BTreeMap<Name, Observed>) -> T) -> T {
         self.with(|inner| f(&mut inner.live.connectors))
+    }
+
+    /// The clusters that it was told to expect.
+    pub(super) fn expected(&self, name: &str) -> ClusterIds {
+        self.with(|inner| inner.expected.get(name).cloned().unwrap_or_default())
     }
 
     /// Forgets what it was told to run, as a restart does.
@@ -118,6 +124,8 @@ pub(super) fn report(health: Health) -> FlowReport {
         retries: 0,
         next_attempt: None,
         lost_records: 0,
+        repeated_records: 0,
+        notes: vec![],
     }
 }
 
@@ -137,8 +145,9 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
-    async fn adopt(&self, name: &Name) -> Result<(), Error> {
+    async fn adopt(&self, name: &Name, clusters: &ClusterIds) -> Result<(), Error> {
         self.called(format!("adopt {name}")).await?;
+        self.with(|inner| inner.expected.insert(name.clone(), clusters.clone()));
         self.live(|connectors| connectors.get_mut(name).map(|observed| observed.adopted = true))
             .ok_or_else(|| Error::NotFound(name.clone()))
     }

@@ -7,15 +7,59 @@ const TELL_AFTER: Duration = Duration::from_secs(2);
 
 impl Session {
     pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
-        let known = self.shared.state().source_id.is_some() && (self.paused || !self.identities.is_empty());
-        if known {
+        if self.verified && !self.as_expected() {
+            self.let_go().await;
+        }
+        if self.verified && (self.paused || !self.identities.is_empty()) {
             return Ok(());
         }
         let target = self.context.lanes.target().clone();
+        self.verify(&target).await?;
+        if !self.paused {
+            let _turn = self.context.starting.acquire().await;
+            let (identity, mode) = identity(&target, &self.context.group, &self.config.name, 0).await?;
+            self.identities = vec![identity];
+            self.shared.state().mode = mode;
+        }
+        Ok(())
+    }
+
+    /// Whether both clusters are still who they were found to be, and that is still what is expected.
+    fn as_expected(&self) -> bool {
+        let expected = self.shared.state().expected.clone();
+        let fits = |expected: Option<String>, cluster: &Cluster| expected.is_none() || expected == cluster.answered();
+        fits(expected.source, &self.source) && fits(expected.target, self.context.lanes.target())
+    }
+
+    /// Gives everything back: what was found belongs to another cluster than the one that answers.
+    async fn let_go(&mut self) {
+        let all: Vec<_> = self.assigned.keys().cloned().collect();
+        self.release(&all, true).await;
+        self.verified = false;
+        self.identities.clear();
+        self.known.clear();
+        self.again.clear();
+        self.discovered = None;
+        let mut state = self.shared.state();
+        state.phase = Phase::Starting;
+        state.partitions.clear();
+    }
+
+    /// Both clusters are who they should be. What is seen first is expected from then on.
+    async fn verify(&mut self, target: &Cluster) -> Result<(), Trouble> {
         let source_id = self.reached("source", &self.source).await?;
-        let target_id = self.reached("target", &target).await?;
-        self.shared.problem("source", None);
-        self.shared.problem("target", None);
+        let target_id = self.reached("target", target).await?;
+        let expected = self.shared.state().expected.clone();
+        let other = |was: Option<String>, is: &String| was.filter(|was| was != is);
+        let moved = [
+            ("source", other(expected.source, &source_id), &source_id),
+            ("target", other(expected.target, &target_id), &target_id),
+        ];
+        if let Some((side, was, is)) = moved.into_iter().find_map(|(side, was, is)| Some((side, was?, is))) {
+            // Shown, so that it can be said that they are the right ones from now on.
+            self.answered(&source_id, &target_id);
+            return Err(other_cluster(side, &was, is));
+        }
         if source_id == target_id {
             return Err(Trouble {
                 area: "source",
@@ -29,24 +73,26 @@ impl Session {
             });
         }
         self.check_destination(&target_id).await?;
-        {
-            let mut state = self.shared.state();
-            state.source_id = Some(source_id);
-            state.target_id = Some(target_id);
-        }
-        if !self.paused {
-            let _turn = self.context.starting.acquire().await;
-            let (identity, mode) = identity(&target, &self.context.group, &self.config.name, 0).await?;
-            self.identities = vec![identity];
-            self.shared.state().mode = mode;
-        }
+        // Positions and topics of the one before were let go of, or never had.
+        self.source.accept();
+        self.shared.problem("source", None);
+        self.shared.problem("target", None);
+        // Not before: what is shown is noted, and an address that leads astray at first must not be remembered.
+        self.answered(&source_id, &target_id);
+        self.shared.state().expected = Expected { source: Some(source_id), target: Some(target_id) };
+        self.verified = true;
         Ok(())
+    }
+
+    fn answered(&self, source_id: &str, target_id: &str) {
+        let mut state = self.shared.state();
+        (state.source_id, state.target_id) = (Some(source_id.to_owned()), Some(target_id.to_owned()));
     }
 
     /// The cluster's id. What keeps it from being reached is told while it is still being tried: a minute of silence helps
     /// nobody (law 4).
     async fn reached(&self, area: &'static str, cluster: &Cluster) -> Result<String, Trouble> {
-        let id = cluster.id();
+        let id = cluster.answering();
         tokio::pin!(id);
         loop {
             tokio::select! {
@@ -117,12 +163,33 @@ pub(super) async fn identity(
     match init_producer_id(target, None, Duration::from_secs(60)).await {
         Ok(identity) => Ok((
             identity,
-            format!("idempotent, without fencing: WRITE on transactional id {transactional} is not allowed"),
+            format!(
+                "idempotent, without fencing: WRITE on transactional id {transactional} is not allowed, so what a dead \
+                 process sent may arrive late and repeat"
+            ),
         )),
         Err(error) if error.denied() => Ok((
             ProducerIdentity::NONE,
             "plain, one batch in flight: IDEMPOTENT_WRITE on the cluster is not allowed".into(),
         )),
         Err(error) => Err(trouble("identity", &error)),
+    }
+}
+
+/// A cluster that answers under the same address and is another one: positions and topics would not fit.
+fn other_cluster(side: &'static str, was: &str, is: &str) -> Trouble {
+    let hint = format!(
+        "if it was meant, `mirrorkeeper plan` names the plan to confirm, or change {side}.cluster.bootstrap.servers in the \
+         file; if not, correct where the address leads"
+    );
+    Trouble {
+        area: side,
+        problem: Problem {
+            code: if side == "source" { "SRC-ID" } else { "DST-ID" }.into(),
+            message: format!("the {side} cluster was {was} and is {is} now: nothing is copied"),
+            hint: Some(hint),
+            since_ms: wall_ms(),
+            fatal: true,
+        },
     }
 }
