@@ -11,9 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::begin::{self, Begun};
 use super::discovery::{self, Discovered};
-use super::{
-    Clients, Command, Context, Expected, FlowConfig, Order, Phase, Problem, Shared, Wanted, transactional_id,
-};
+use super::{Clients, Command, Context, Expected, FlowConfig, Order, Phase, Problem, Shared, Wanted, transactional_id};
 use crate::kafka::admin::offsets::{OffsetSpec, list_offsets};
 use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::admin::producers::init_producer_id;
