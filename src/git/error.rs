@@ -158,9 +158,6 @@ impl Error {
             Self::NoCommit { .. } => "GIT-NO-COMMIT",
             Self::Ambiguous { .. } => "GIT-AMBIGUOUS",
             Self::Unborn { .. } => "GIT-UNBORN",
-            Self::TooLarge { what, .. } if what.contains("brings") => {
-                "keep connector files in a repository of their own, without large files".to_owned()
-            }
             Self::TooLarge { .. } => "GIT-TOO-LARGE",
             Self::Late { .. } => "GIT-LATE",
             Self::NotFollowed { .. } => "GIT-NOT-FOLLOWED",

@@ -408,7 +408,13 @@ fn find_tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error
 
 /// What the links of a chain say, but for the first, which names the URL.
 fn texts(error: &reqwest::Error) -> Vec<String> {
-    std::iter::successors(error.source(), |error| error.source()).map(|error| redact(&error.to_string())).collect()
+    let mut texts = Vec::new();
+    let mut next = error.source();
+    while let Some(link) = next {
+        texts.push(redact(&link.to_string()));
+        next = link.source();
+    }
+    texts
 }
 
 fn innermost(error: &reqwest::Error) -> String {
