@@ -37,7 +37,7 @@ pub const VARIABLE_PREFIX: &str = "MIRRORKEEPER_";
 #[derive(Clone)]
 pub struct Settings {
     /// Repository: a URL or a local path. It may hold credentials.
-    pub repo: String,
+    pub repo: Secret,
     /// `ref`: branch, tag or commit; none for the remote's `HEAD`.
     pub reference: Option<String>,
     /// Folder inside the repository, without slashes around it; empty for all of it.
@@ -100,19 +100,33 @@ pub struct Settings {
     pub log_filter: String,
 }
 
-/// How we identify ourselves to the repository, and whom we trust.
+/// How we identify ourselves to the repository, and whom we trust. Of a file and a value for one thing, one is set.
 #[derive(Debug, Clone, Default)]
 pub struct GitCredentials {
     /// `repo-username`
     pub username: Option<String>,
-    /// `repo-token-file`; beats [`GitCredentials::token`] nowhere: only one of both may be set.
+    /// `repo-username-file`
+    pub username_file: Option<PathBuf>,
+    /// `repo-token-file`
     pub token_file: Option<PathBuf>,
     /// `repo-token`
     pub token: Option<Secret>,
+    /// `repo-ca-file`
+    pub ca_file: Option<PathBuf>,
+    /// `repo-client-cert-file`
+    pub client_cert_file: Option<PathBuf>,
+    /// `repo-client-key-file`
+    pub client_key_file: Option<PathBuf>,
+    /// `repo-proxy`: it may hold credentials.
+    pub proxy: Option<Secret>,
     /// `repo-ssh-key-file`
     pub ssh_key_file: Option<PathBuf>,
+    /// `repo-ssh-key`
+    pub ssh_key: Option<Secret>,
     /// `repo-ssh-passphrase-file`
     pub ssh_passphrase_file: Option<PathBuf>,
+    /// `repo-ssh-passphrase`
+    pub ssh_passphrase: Option<Secret>,
     /// `repo-known-hosts-file`
     pub known_hosts_file: Option<PathBuf>,
 }
@@ -278,10 +292,10 @@ impl Reading {
         let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
         let log_format = self.get("log-format", word("log-format", &formats));
         let log_filter = self.get("log", text);
-        let git = self.git();
+        let git = self.git(repo.as_deref());
         let client = self.client(bootstrap_servers.as_deref());
         Some(Settings {
-            repo: repo?,
+            repo: Secret(Zeroizing::new(repo?)),
             reference,
             root: root?,
             environment: environment?,
@@ -315,21 +329,55 @@ impl Reading {
         })
     }
 
-    fn git(&mut self) -> GitCredentials {
-        let token = self.get("repo-token", values::text);
-        let token_file = self.get("repo-token-file", path);
-        if token.is_some() && token_file.is_some() {
-            let hint = "keep one of them; a file is read anew each time, so a rotated token needs no restart";
-            self.mistake("repo-token", bad("repo-token-file is set too", hint));
+    fn git(&mut self, repo: Option<&str>) -> GitCredentials {
+        let twice = [
+            ("repo-username", "repo-username-file"),
+            ("repo-token", "repo-token-file"),
+            ("repo-ssh-key", "repo-ssh-key-file"),
+            ("repo-ssh-passphrase", "repo-ssh-passphrase-file"),
+        ];
+        for (value, file) in twice {
+            if self.is_set(value) && self.is_set(file) {
+                let hint = "keep one of them; a file is read anew each time, so a rotated secret needs no restart";
+                self.mistake(value, bad(format!("{file} is set too"), hint));
+            }
         }
+        for (one, other) in
+            [("repo-client-cert-file", "repo-client-key-file"), ("repo-client-key-file", "repo-client-cert-file")]
+        {
+            if self.is_set(one) && !self.is_set(other) {
+                self.mistake(one, bad(format!("{other} is not set"), "a certificate and its key go together"));
+            }
+        }
+        let web = repo.is_some_and(|repo| ["http://", "https://"].iter().any(|scheme| repo.starts_with(scheme)));
+        for name in ["repo-proxy", "repo-ca-file", "repo-client-cert-file"] {
+            if repo.is_some() && !web && self.is_set(name) {
+                self.mistake(
+                    name,
+                    bad("it is for https, and repo is none such", "leave it out, or write https://... into repo"),
+                );
+            }
+        }
+        let secret = |value: Option<String>| value.map(|value| Secret(Zeroizing::new(value)));
         GitCredentials {
             username: self.get("repo-username", values::text),
-            token_file,
-            token: token.map(|token| Secret(Zeroizing::new(token))),
+            username_file: self.get("repo-username-file", path),
+            token_file: self.get("repo-token-file", path),
+            token: secret(self.get("repo-token", values::text)),
+            ca_file: self.get("repo-ca-file", path),
+            client_cert_file: self.get("repo-client-cert-file", path),
+            client_key_file: self.get("repo-client-key-file", path),
+            proxy: secret(self.get("repo-proxy", values::proxy)),
             ssh_key_file: self.get("repo-ssh-key-file", path),
+            ssh_key: secret(self.get("repo-ssh-key", values::key)),
             ssh_passphrase_file: self.get("repo-ssh-passphrase-file", path),
+            ssh_passphrase: secret(self.get("repo-ssh-passphrase", values::text)),
             known_hosts_file: self.get("repo-known-hosts-file", path),
         }
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.layers.settings.contains_key(name)
     }
 
     fn client(&mut self, bootstrap_servers: Option<&str>) -> BTreeMap<String, String> {
@@ -349,7 +397,7 @@ impl Reading {
     fn get<T>(&mut self, name: &'static str, read: impl Fn(&str) -> Result<T, Bad>) -> Option<T> {
         let row = setting(name)?;
         let written = self.layers.settings.get(name).and_then(|raw| raw.values.last()).cloned();
-        let Some(value) = written.or_else(|| row.default.map(str::to_owned)) else {
+        let Some(value) = written.or_else(|| row.default.map(str::to_owned)).map(Zeroizing::new) else {
             if row.required {
                 let hint = format!("give --{name}, {} or {name} in the settings file", row.variable());
                 self.mistake(name, bad("it is required", hint));
@@ -374,7 +422,11 @@ impl Reading {
 /// With the value in front, where it can't be a secret.
 fn quoted(row: &Setting, value: &str, mut wrong: Bad) -> Bad {
     let shown: String = value.trim().chars().filter(|c| !c.is_control()).take(60).collect();
-    if !row.secret && row.name != "repo" && !shown.is_empty() && !keys::must_be_masked("name", value) {
+    if !row.secret
+        && !["repo", "repo-proxy"].contains(&row.name)
+        && !shown.is_empty()
+        && !keys::must_be_masked("name", value)
+    {
         wrong.message = format!("\"{shown}\": {}", wrong.message);
     }
     wrong
@@ -460,7 +512,7 @@ impl fmt::Debug for Settings {
             .map(|(key, value)| (key.as_str(), if keys::must_be_masked(key, value) { "***" } else { value.as_str() }))
             .collect();
         f.debug_struct("Settings")
-            .field("repo", &without_credentials(&self.repo))
+            .field("repo", &without_credentials(self.repo.expose()))
             .field("reference", &self.reference)
             .field("root", &self.root)
             .field("environment", &self.environment)

@@ -66,6 +66,11 @@ fn mirror_maker() -> Vec<&'static str> {
     OURS.into_iter().chain(THEIRS).collect()
 }
 
+/// Every values file here, with what it needs beside it.
+fn value_files() -> [(&'static str, Vec<&'static str>); 4] {
+    [("minimal", Vec::new()), ("everything", Vec::new()), ("https", Vec::new()), ("mirror-maker", mirror_maker())]
+}
+
 /// `kind/name` of every object.
 fn objects(manifests: &str) -> BTreeSet<String> {
     manifests
@@ -96,7 +101,7 @@ fn settings_file(manifests: &str) -> String {
 
 #[test]
 fn the_daemon_reads_the_settings_that_the_chart_writes() {
-    for (values, sets) in [("minimal", Vec::new()), ("everything", Vec::new()), ("mirror-maker", mirror_maker())] {
+    for (values, sets) in value_files() {
         let Some(text) = rendered("mirrors", values, &sets) else { return };
         let file = settings_file(&text);
         let loaded = Settings::load(Partial::default(), std::iter::empty(), Some(("settings.toml", &file)));
@@ -121,7 +126,7 @@ fn the_schema_of_values_knows_only_settings_of_the_daemon() {
 
 #[test]
 fn lints_without_a_warning() {
-    for (values, sets) in [("minimal", Vec::new()), ("everything", Vec::new()), ("mirror-maker", mirror_maker())] {
+    for (values, sets) in value_files() {
         let Some(output) = with_values(&["lint", "--strict", "helm"], values, &sets) else { return };
         assert!(output.status.success(), "{values}:\n{}", String::from_utf8_lossy(&output.stdout));
     }
@@ -153,7 +158,7 @@ fn an_ingress_may_be_named_after_source_and_destination() {
 
 #[test]
 fn one_process_that_may_do_little() {
-    for (values, sets) in [("minimal", Vec::new()), ("everything", Vec::new()), ("mirror-maker", mirror_maker())] {
+    for (values, sets) in value_files() {
         let Some(text) = rendered("mirrors", values, &sets) else { return };
         assert_eq!(value(&text, "replicas: "), "1", "{values}");
         assert_eq!(value(&text, "type: Recreate"), "", "{values}");
@@ -209,8 +214,30 @@ fn no_secret_lands_in_a_config_map() {
 }
 
 #[test]
+fn git_over_https_finds_its_files_where_they_are_mounted() {
+    let Some(text) = rendered("mirrors", "https", &[]) else { return };
+    for (setting, file) in [
+        ("repo-token-file", "git/password"),
+        ("repo-username-file", "git/username"),
+        ("repo-client-cert-file", "git/tls.crt"),
+        ("repo-client-key-file", "git/tls.key"),
+        ("repo-ca-file", "config/ca.pem"),
+    ] {
+        assert_eq!(value(&text, &format!("{setting} = ")), format!("\"/etc/mirrorkeeper/{file}\""));
+    }
+    assert!(text.contains("  ca.pem: |\n    -----BEGIN CERTIFICATE-----\n"), "{text}");
+    assert!(text.contains("name: MIRRORKEEPER_REPO_PROXY"), "{text}");
+    let sets = ["git.ca=", "git.caKey=ca.crt", "git.proxy=http://proxy:3128", "git.proxyKey="];
+    let Some(text) = rendered("mirrors", "https", &sets) else { return };
+    assert_eq!(value(&text, "repo-ca-file = "), "\"/etc/mirrorkeeper/git/ca.crt\"");
+    assert_eq!(value(&text, "repo-proxy = "), "\"http://proxy:3128\"");
+}
+
+#[test]
 fn what_cannot_work_is_refused_by_name() {
     for (set, expected) in [
+        ("git.proxy=http://me:hunter2@proxy:3128", "git.proxyKey"),
+        ("git.clientCertKey=tls.crt", "go together"),
         ("repo=", "repo is missing"),
         ("environment=", "environment is missing"),
         ("destination=", "destination is missing"),

@@ -70,6 +70,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if regexMatch "^[a-zA-Z+]+://[^/@]*:[^/@]*@" .Values.repo -}}
 {{- fail "repo holds a password: put it in a Secret and name that in git.existingSecret and git.tokenKey" -}}
 {{- end -}}
+{{- if regexMatch "://[^/]*@" .Values.git.proxy -}}
+{{- fail "git.proxy holds a user or password: put the URL in a Secret and name that in git.existingSecret and git.proxyKey" -}}
+{{- end -}}
+{{- if ne (empty .Values.git.clientCertKey) (empty .Values.git.clientKeyKey) -}}
+{{- fail "git.clientCertKey and git.clientKeyKey go together: a certificate and its private key" -}}
+{{- end -}}
 {{- if and (regexMatch "^(ssh://|[^/:]+@[^/:]+:)" .Values.repo) (not .Values.git.knownHosts) (not (and .Values.git.existingSecret .Values.git.knownHostsKey)) -}}
 {{- fail "repo is reached by ssh, and no host key is known: set git.knownHosts (--set-file git.knownHosts=known_hosts) or git.existingSecret and git.knownHostsKey" -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 //! The repository as the control loop wants it: snapshots and how following goes, in the loop's own words.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,26 +69,34 @@ pub(super) fn follow(settings: &Settings) -> Result<Followed, Error> {
 
 /// The settings of `validate`, `plan` and the daemon alike.
 pub(crate) fn source_settings(settings: &Settings) -> Result<SourceSettings, Error> {
-    let location = settings.repo.parse().map_err(Error::Source)?;
+    let location = settings.repo.expose().parse().map_err(Error::Source)?;
     let mut source = SourceSettings::new(location, settings.cache_dir.clone());
     source.reference.clone_from(&settings.reference);
     source.root.clone_from(&settings.root);
     source.interval = settings.interval;
     source.working_tree = settings.working_tree;
-    source.credentials = credentials(&settings.git);
+    source.credentials = credentials(&settings.git)?;
     Ok(source)
 }
 
-fn credentials(git: &GitCredentials) -> git::Credentials {
-    let file = |path: &Option<std::path::PathBuf>| path.clone().map(git::Secret::File);
-    git::Credentials {
-        username: git.username.clone(),
-        token: file(&git.token_file)
-            .or_else(|| git.token.as_ref().map(|token| git::Secret::value(token.expose().to_owned()))),
-        ssh_key: file(&git.ssh_key_file),
-        ssh_passphrase: file(&git.ssh_passphrase_file),
+fn credentials(git: &GitCredentials) -> Result<git::Credentials, Error> {
+    let either = |file: &Option<PathBuf>, value: Option<&settings::Secret>| {
+        let value = || value.map(|value| git::Secret::value(value.expose().to_owned()));
+        file.clone().map(git::Secret::File).or_else(value)
+    };
+    let username = || git.username.clone().map(git::Secret::value);
+    let proxy = git.proxy.as_ref().map(|proxy| git::Address::proxy(proxy.expose()));
+    Ok(git::Credentials {
+        username: git.username_file.clone().map(git::Secret::File).or_else(username),
+        token: either(&git.token_file, git.token.as_ref()),
+        ssh_key: either(&git.ssh_key_file, git.ssh_key.as_ref()),
+        ssh_passphrase: either(&git.ssh_passphrase_file, git.ssh_passphrase.as_ref()),
         known_hosts: git.known_hosts_file.clone(),
-    }
+        ca_file: git.ca_file.clone(),
+        client_cert_file: git.client_cert_file.clone(),
+        client_key_file: git.client_key_file.clone(),
+        proxy: proxy.transpose().map_err(Error::Source)?,
+    })
 }
 
 /// What the loop may do.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use git2::{Oid, Repository};
 use sha2::{Digest as _, Sha256};
@@ -25,8 +26,7 @@ pub(super) struct Cache {
 impl Cache {
     /// The place for `url` (without credentials, so that a rotated token keeps it) below `cache_dir`.
     pub(super) fn new(cache_dir: &Path, url: &str) -> Self {
-        let key = hex(&Sha256::digest(url.as_bytes())[..16]);
-        Self { folder: cache_dir.join("git").join(key) }
+        Self { folder: cache_dir.join("git").join(key(url.as_bytes())) }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -52,6 +52,25 @@ impl Cache {
         Repository::init_opts(&self.folder, &options).map_err(|error| unusable(error.message().to_owned()))
     }
 
+    /// Keeps other processes out until it is dropped: two that fetch into one clone, or throw it away, break it for each
+    /// other. Where the file system has no locks there is none.
+    pub(super) fn lock(&self, until: Instant) -> Result<fs::File, Error> {
+        let unusable = |why: String| Error::Cache { path: self.folder.clone(), why };
+        let parent = self.folder.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(parent).map_err(|error| unusable(error.to_string()))?;
+        let file = fs::File::create(self.folder.with_extension("lock")).map_err(|error| unusable(error.to_string()))?;
+        loop {
+            match file.try_lock() {
+                Err(fs::TryLockError::WouldBlock) if Instant::now() >= until => {
+                    return Err(unusable("another process uses it: give each its own cache-dir".to_owned()));
+                }
+                // The system can wait, but not until a deadline.
+                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+                Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(file),
+            }
+        }
+    }
+
     /// Throws it away.
     pub(super) fn remove(&self) -> Result<(), Error> {
         match fs::remove_dir_all(&self.folder) {
@@ -73,6 +92,11 @@ impl Cache {
 /// What the followed reference pointed to when it was fetched last (a tag object for an annotated tag).
 pub(super) fn fetched(repository: &Repository) -> Option<Oid> {
     repository.refname_to_id(HEAD).ok()
+}
+
+/// A name for a folder that stands for `what`.
+pub(super) fn key(what: &[u8]) -> String {
+    hex(&Sha256::digest(what)[..16])
 }
 
 /// Lower-case hexadecimal.

@@ -38,14 +38,24 @@ pub enum Error {
         location: String,
         /// What was shown to us.
         why: String,
-        /// The port's known-hosts form of the host, for ssh.
-        host: Option<String>,
+        /// What to do.
+        hint: String,
     },
-    /// A secret can't be read from where the settings say it is.
-    #[error("the credentials in {} can't be read: {why}", path.display())]
+    /// The proxy is in the way.
+    #[error("{proxy} does not let us through to {location}: {why}")]
+    Proxy {
+        /// Where.
+        location: String,
+        /// The proxy.
+        proxy: String,
+        /// Why.
+        why: String,
+    },
+    /// A secret or a certificate can't be used as the settings say.
+    #[error("{from} can't be used: {why}")]
     Credentials {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the setting.
+        from: String,
         /// Why.
         why: String,
     },
@@ -58,6 +68,14 @@ pub enum Error {
         reference: String,
         /// What there is, some of it.
         known: Vec<String>,
+    },
+    /// What the name stands for is no commit.
+    #[error("{reference} in {location} stands for no commit")]
+    NoCommit {
+        /// Where.
+        location: String,
+        /// The name.
+        reference: String,
     },
     /// A branch and a tag bear the name.
     #[error("{reference} is both a branch and a tag in {location}")]
@@ -134,8 +152,10 @@ impl Error {
             Self::Unreachable { .. } => "GIT-UNREACHABLE",
             Self::Refused { .. } => "GIT-REFUSED",
             Self::Untrusted { .. } => "GIT-UNTRUSTED",
+            Self::Proxy { .. } => "GIT-PROXY",
             Self::Credentials { .. } => "GIT-CREDENTIALS",
             Self::NoReference { .. } => "GIT-NO-REFERENCE",
+            Self::NoCommit { .. } => "GIT-NO-COMMIT",
             Self::Ambiguous { .. } => "GIT-AMBIGUOUS",
             Self::Unborn { .. } => "GIT-UNBORN",
             Self::TooLarge { .. } => "GIT-TOO-LARGE",
@@ -164,6 +184,9 @@ impl Error {
                 "write https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, file:///PATH or the path of a folder"
                     .to_owned()
             }
+            Self::Unreachable { why, .. } if why.contains("not as a Git server") => {
+                "check the address: this is how a login page or a web page answers".to_owned()
+            }
             Self::Unreachable { why, .. } if why.contains("404") => {
                 "check the address; a server also answers 404 for a private repository without credentials: \
                  set repo-token-file"
@@ -172,29 +195,38 @@ impl Error {
             Self::Unreachable { .. } => {
                 "check the address and the network; what was read last stays in force, and it is tried again".to_owned()
             }
+            Self::Refused { why, .. } if why.contains("client certificate") => {
+                "repo-client-cert-file and repo-client-key-file hold a certificate that the server accepts, and its key"
+                    .to_owned()
+            }
+            Self::Refused { why, .. } if why.contains("redirects") || why.contains("sends us") => {
+                "write the repository's real address into repo".to_owned()
+            }
             Self::Refused { .. } => {
                 "give a token (repo-token-file or MIRRORKEEPER_REPO_TOKEN) or a key (repo-ssh-key-file) that may read it"
                     .to_owned()
             }
-            Self::Untrusted { host: Some(host), .. } => format!(
-                "compare the fingerprint with the one its operator publishes, then add the line of \
-                 `ssh-keyscan {host}` to the file of repo-known-hosts-file (or ~/.ssh/known_hosts)"
-            ),
-            Self::Untrusted { host: None, .. } => {
-                "add the authority that signed its certificate: SSL_CERT_FILE names the file of trusted certificates"
-                    .to_owned()
+            Self::Untrusted { hint, .. } => hint.clone(),
+            Self::Proxy { .. } => {
+                "check repo-proxy, or HTTPS_PROXY and NO_PROXY; a proxy's user and password stand in its URL".to_owned()
             }
-            Self::Credentials { .. } => "check the file's path and that this user may read it".to_owned(),
+            Self::Credentials { .. } => {
+                "check what the setting names, what is in it, and that this user may read it".to_owned()
+            }
+            Self::NoCommit { .. } => "name a branch, a tag of a commit, or a commit".to_owned(),
             Self::NoReference { known, .. } if known.is_empty() => "the repository has no branch: push one".to_owned(),
             Self::NoReference { known, .. } => format!("there are: {}", known.join(", ")),
             Self::Ambiguous { reference, .. } => format!("write refs/heads/{reference} or refs/tags/{reference}"),
             Self::Unborn { .. } => "commit something, or read the files as they lie with working-tree = true".to_owned(),
+            Self::TooLarge { what, .. } if what.contains("brings") => {
+                "keep connector files in a repository of their own, without large files".to_owned()
+            }
             Self::TooLarge { .. } => "set root to the folder that holds connector files only".to_owned(),
             Self::Late { .. } => "it is tried again; see whether the server answers at all".to_owned(),
             Self::NotFollowed { .. } => "put a real folder there".to_owned(),
             Self::Changing { .. } => "it is tried again".to_owned(),
             Self::Cache { .. } => "check that this user may write there and that the disk is not full".to_owned(),
-            Self::Read { .. } => return None,
+            Self::Read { .. } => "look at it with `git fsck`; what was read last stays in force".to_owned(),
         })
     }
 }

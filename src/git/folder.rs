@@ -12,19 +12,21 @@ use std::time::{Instant, SystemTime};
 use git2::{ObjectType, Oid};
 use sha2::{Digest as _, Sha256};
 
-use super::tree::{FOLDERS_THAT_MATTER, Found, MAX_DEPTH, is_json, join, not_followed};
+use super::tree::{FOLDERS_THAT_MATTER, Found, MAX_DEPTH, STRANGE, is_json, join, name, not_followed};
 use super::{Error, File, Limits, Snapshot};
 
 /// How often a read is begun anew because the folder changed.
 const ATTEMPTS: usize = 20;
+
+const LEADS_AWAY: &str = "it is a symbolic link that leads nowhere or out of the folder, or no file at all";
 
 /// A file that was seen, as far as its change would show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     /// Path inside the folder, with `/`.
     path: String,
-    /// Where it really lies; none where a link leads outside or nowhere.
-    real: Option<PathBuf>,
+    /// Where it really lies, or why it is not read.
+    real: Result<PathBuf, &'static str>,
     size: u64,
     modified: Option<SystemTime>,
 }
@@ -60,10 +62,12 @@ fn once(top: &Path, root: &str, limits: Limits, location: &str) -> Result<Snapsh
     let (before, root_present) = list(top, root, limits, location)?;
     let mut found = Found::new(location, limits);
     for seen in &before {
-        let Some(real) = &seen.real else {
-            let why = "it is a symbolic link that leads nowhere or out of the folder".to_owned();
-            found.push(File::refused(seen.path.clone(), Oid::ZERO_SHA1.to_string(), why))?;
-            continue;
+        let real = match &seen.real {
+            Ok(real) => real,
+            Err(why) => {
+                found.push(File::refused(seen.path.clone(), Oid::ZERO_SHA1.to_string(), (*why).to_owned()))?;
+                continue;
+            }
         };
         // The id of what isn't read stands for its size and time: enough to see that it changed.
         let stand_in = || blob_id(format!("{} {:?}", seen.size, seen.modified).as_bytes());
@@ -109,7 +113,7 @@ fn list(top: &Path, root: &str, limits: Limits, location: &str) -> Result<(Vec<S
     }
     let mut seen = Vec::new();
     let mut counted = Found::new(location, limits);
-    descend(top, &real, root, 0, &mut counted, &mut seen)?;
+    descend(top, &real, root, (0, false), &mut counted, &mut seen)?;
     seen.sort_by(|a, b| a.path.cmp(&b.path));
     Ok((seen, true))
 }
@@ -118,7 +122,7 @@ fn descend(
     top: &Path,
     real: &Path,
     path: &str,
-    depth: usize,
+    (depth, strange): (usize, bool),
     counted: &mut Found,
     seen: &mut Vec<Seen>,
 ) -> Result<(), Torn> {
@@ -126,7 +130,8 @@ fn descend(
     for entry in entries {
         let entry = entry.map_err(|error| unreadable(&counted.location, path, &error))?;
         counted.entry()?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let (name, odd) = name(entry.file_name().as_encoded_bytes());
+        let strange = strange || odd;
         // `..data` and its neighbours too: their content is seen under its real name.
         if name.starts_with('.') {
             continue;
@@ -141,16 +146,17 @@ fn descend(
                         return Err(Torn::Failed(not_followed(&counted.location, &path, what)));
                     }
                 } else if depth < MAX_DEPTH {
-                    descend(top, &real, &path, depth + 1, counted, seen)?;
+                    descend(top, &real, &path, (depth + 1, strange), counted, seen)?;
                 }
             }
+            Ok((_, meta)) if is_json(&name) && strange => seen.push(stamp(path, Err(STRANGE), &meta)),
             Ok((real, meta)) if is_json(&name) => {
                 let inside = real.starts_with(top) && meta.is_file();
-                seen.push(stamp(path, inside.then_some(real), &meta));
+                seen.push(stamp(path, inside.then_some(real).ok_or(LEADS_AWAY), &meta));
             }
             Ok(_) => {}
             Err(_) if is_json(&name) => match fs::symlink_metadata(entry.path()) {
-                Ok(meta) => seen.push(stamp(path, None, &meta)),
+                Ok(meta) => seen.push(stamp(path, Err(LEADS_AWAY), &meta)),
                 Err(_) => return Err(Torn::Changed),
             },
             // Gone between the listing and the look: an editor's temporary file, or a swap that is under way.
@@ -166,7 +172,7 @@ fn descend(
     Ok(())
 }
 
-fn stamp(path: String, real: Option<PathBuf>, meta: &Metadata) -> Seen {
+fn stamp(path: String, real: Result<PathBuf, &'static str>, meta: &Metadata) -> Seen {
     Seen { path, real, size: meta.len(), modified: meta.modified().ok() }
 }
 

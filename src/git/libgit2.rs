@@ -4,20 +4,20 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::Error;
+use super::{Error, http};
 
 /// How long a connection may take to come about, in milliseconds.
 const CONNECT_MS: i32 = 15_000;
-/// How long a server may be silent, in milliseconds.
-const SILENCE_MS: i32 = 30_000;
+/// How long a server may be silent, in milliseconds. Tests have no time for that.
+const SILENCE_MS: i32 = if cfg!(test) { 2_000 } else { 30_000 };
 
-/// Time-outs; ours for all uses of libgit2 in this process.
+/// Time-outs and transports; ours for all uses of libgit2 in this process.
 pub(super) fn prepare() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
         #[expect(unsafe_code, reason = "libgit2's options are C globals; git2 has no safe way to set them")]
-        // SAFETY: these write plain C globals that libgit2 reads when it opens a connection or a repository. Every use
-        // of libgit2 in this crate calls `prepare` first and `OnceLock` makes the others wait, so no thread reads them
+        // SAFETY: these write C globals (numbers, and the list of transports) that libgit2 reads when it opens a
+        // connection or a repository. Every use of libgit2 in this crate calls `prepare` first and `OnceLock` makes the others wait, so no thread reads them
         // while they are written.
         let set = unsafe {
             [
@@ -26,6 +26,8 @@ pub(super) fn prepare() {
                 // A mounted repository belongs to another user more often than not. The check guards against hooks and
                 // configuration that run commands; libgit2 runs none.
                 git2::opts::set_verify_owner_validation(false),
+                git2::transport::register("http", http::transport),
+                git2::transport::register("https", http::transport),
             ]
         };
         for failed in set.into_iter().filter_map(Result::err) {
@@ -41,7 +43,7 @@ pub(super) fn prepare() {
 /// The file can't be read, the copy can't be written, or this process already has another home.
 pub(super) fn trust(known_hosts: &Path, home: &Path) -> Result<(), Error> {
     static HOME: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let unreadable = |why: String| Error::Credentials { path: known_hosts.to_owned(), why };
+    let unreadable = |why: String| Error::Credentials { from: known_hosts.display().to_string(), why };
     let unwritable = |why: String| Error::Cache { path: home.to_owned(), why };
     let bytes = super::credentials::bounded(known_hosts).map_err(|error| unreadable(error.to_string()))?;
 

@@ -126,7 +126,15 @@ pub(super) fn resolve(repository: &Repository, reference: Option<&str>, location
     let mut found = Vec::new();
     for full in super::reader::candidates(name) {
         match repository.find_reference(&full) {
-            Ok(reference) => found.push(reference.peel_to_commit().map_err(broken)?.id()),
+            Ok(reference) => {
+                let commit = reference.peel_to_commit().map_err(|error| match error.code() {
+                    ErrorCode::Peel | ErrorCode::InvalidSpec => {
+                        Error::NoCommit { location: location.to_owned(), reference: name.to_owned() }
+                    }
+                    _ => broken(error),
+                })?;
+                found.push(commit.id());
+            }
             Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec) => {}
             Err(error) => return Err(broken(error)),
         }

@@ -10,13 +10,15 @@
 //! snapshot as a [`File`] that can't be parsed and never missing; no credential is in any text that leaves here (law 9);
 //! files, repository, time and attempts are bounded (law 10).
 //!
-//! Not obvious: libgit2 keeps its time-outs and its home folder in process-wide variables, so they are set once
-//! (`libgit2.rs`, the only place with `unsafe`).
+//! Not obvious: libgit2 keeps its time-outs, its home folder and its transports in process-wide variables, so they are
+//! set once (`libgit2.rs`, the only place with `unsafe`). http and https are carried by reqwest (`http.rs`), ssh by
+//! libssh2.
 
 mod cache;
 mod credentials;
 mod error;
 mod folder;
+mod http;
 mod libgit2;
 mod local;
 mod location;
@@ -25,6 +27,7 @@ mod remote;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod watch;
 
@@ -38,7 +41,7 @@ use crate::supervise;
 
 pub use credentials::{Credentials, Secret};
 pub use error::Error;
-pub use location::{Location, redact};
+pub use location::{Address, Location, redact};
 pub use source::{Failure, Handle, Rewritten, Source, SourceState};
 
 /// A repository at one revision: every `*.json` under the root, and nothing else.

@@ -56,7 +56,7 @@ impl Reader {
                 let why = "working-tree is for folders of this machine".to_owned();
                 return Err(Error::Location { given: settings.location.to_string(), why });
             }
-            Location::Remote(url) => Self::Remote(Box::new(Remote::new(settings, url))),
+            Location::Remote(address) => Self::Remote(Box::new(Remote::new(settings, address))),
         })
     }
 
@@ -85,9 +85,15 @@ pub(super) fn commit_id(name: &str) -> Option<Oid> {
 
 /// Some names of branches and tags, for a hint.
 pub(super) fn known_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let plain = |name: &&str| name.len() <= 200 && !name.chars().any(char::is_control);
     let short = |name: &'a str| name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/"));
-    let mut names: Vec<String> =
-        names.filter(|name| !name.ends_with("^{}")).filter_map(short).take(10).map(str::to_owned).collect();
+    let mut names: Vec<String> = names
+        .filter(|name| !name.ends_with("^{}"))
+        .filter(plain)
+        .filter_map(short)
+        .take(10)
+        .map(str::to_owned)
+        .collect();
     names.sort();
     names
 }

@@ -1,20 +1,21 @@
 //! A remote repository: its references are listed; only when the one that is followed has moved is anything fetched.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use git2::{
-    AutotagOption, CertificateCheckStatus, Direction, ErrorClass, ErrorCode, FetchOptions, Oid, ProxyOptions,
+    AutotagOption, CertificateCheckStatus, Direction, ErrorClass, ErrorCode, FetchOptions, ObjectType, Oid,
     RemoteCallbacks, Repository,
 };
 
 use super::cache::{self, Cache};
 use super::credentials::{self, Notes};
-use super::location::{Transport, host, port, redact};
+use super::http::{Allowed, Entered, Session};
+use super::location::{Address, Transport, host, port, redact};
 use super::reader::{Look, candidates, commit_id, known_names};
-use super::{Error, Snapshot, SourceSettings, libgit2, tree};
+use super::{Error, Secret, Snapshot, SourceSettings, libgit2, tree};
 
 /// History that is fetched: first the head alone; with a new head, enough to see whether it builds on the old one, in two
 /// steps. Beyond the last it is taken for rewritten: only the whole history could tell, and that may be too large.
@@ -27,16 +28,15 @@ const WHOLE: i32 = 0;
 #[derive(Debug)]
 pub(super) struct Remote {
     settings: SourceSettings,
-    url: String,
+    address: Address,
     cache: Cache,
     home: PathBuf,
 }
 
-/// What one look may use up.
+/// What one look may use up, and its way to the server where that is http.
 struct Budget {
-    until: Instant,
-    within: Duration,
-    bytes: usize,
+    allowed: Allowed,
+    web: Option<Entered>,
 }
 
 /// What the server's list says of the reference that is followed.
@@ -49,21 +49,34 @@ struct Wanted {
 // === impl Remote ===
 
 impl Remote {
-    pub(super) fn new(settings: SourceSettings, url: String) -> Self {
+    pub(super) fn new(settings: SourceSettings, address: Address) -> Self {
         let reference = settings.reference.as_deref().unwrap_or("HEAD");
-        let cache = Cache::new(&settings.cache_dir, &format!("{}#{reference}", redact(&url)));
-        let home = settings.cache_dir.join("home");
-        Self { settings, url, cache, home }
+        // Without credentials, so that a rotated token keeps its clone.
+        let cache = Cache::new(&settings.cache_dir, &format!("{}#{reference}", address.url()));
+        // Two processes may share the cache and know different hosts.
+        let hosts = settings.credentials.known_hosts.as_deref().unwrap_or(Path::new("")).as_os_str();
+        let home = settings.cache_dir.join("home").join(cache::key(hosts.as_encoded_bytes()));
+        if Transport::of(address.url()) == Transport::Http && !address.url().to_ascii_lowercase().starts_with("https") {
+            tracing::warn!(repo = %address, "http does not encrypt: who sits between reads credentials and changes files");
+        }
+        Self { settings, address, cache, home }
     }
 
     pub(super) fn look(&mut self, known: Option<&str>, within: Duration) -> Result<Look, Error> {
         libgit2::prepare();
         if let Some(hosts) = &self.settings.credentials.known_hosts
-            && Transport::of(&self.url) == Transport::Ssh
+            && Transport::of(self.address.url()) == Transport::Ssh
         {
             libgit2::trust(hosts, &self.home)?;
         }
-        let budget = Budget { until: Instant::now() + within, within, bytes: self.settings.limits.transfer_bytes };
+        let until = Instant::now() + within;
+        let allowed = Allowed { until, within, bytes: self.settings.limits.transfer_bytes };
+        let web = match Transport::of(self.address.url()) {
+            Transport::Http => Some(Session::enter(&self.address, &self.settings.credentials, allowed)?),
+            Transport::Ssh | Transport::File => None,
+        };
+        let budget = Budget { allowed, web };
+        let _lock = self.cache.lock(until)?;
         let mut repository = self.cache.open()?;
         let wanted = self.list(&repository, &budget)?;
         let fetched = cache::fetched(&repository);
@@ -132,9 +145,10 @@ impl Remote {
     /// The reference's object, as the server lists it. Nothing is transferred.
     fn list(&self, repository: &Repository, budget: &Budget) -> Result<Wanted, Error> {
         let notes = Rc::new(RefCell::new(Notes::default()));
-        let mut remote = repository.remote_anonymous(&self.url).map_err(|error| self.failed(&error, &notes, budget))?;
+        let mut remote =
+            repository.remote_anonymous(self.address.url()).map_err(|error| self.failed(&error, &notes, budget))?;
         let connection = remote
-            .connect_auth(Direction::Fetch, Some(self.callbacks(&notes, budget)), Some(proxy()))
+            .connect_auth(Direction::Fetch, Some(self.callbacks(&notes, budget)), None)
             .map_err(|error| self.failed(&error, &notes, budget))?;
         let heads = connection.list().map_err(|error| self.failed(&error, &notes, budget))?;
         let heads: Vec<(&str, Oid)> = heads.iter().map(|head| (head.name(), head.oid())).collect();
@@ -158,7 +172,7 @@ impl Remote {
     fn fetch(&self, repository: &Repository, wanted: &Wanted, depth: i32, budget: &Budget) -> Result<u64, Error> {
         let one = [format!("+{}:{}", wanted.name, cache::HEAD)];
         // libgit2 can't take part of a history from a path.
-        let depth = if Transport::of(&self.url) == Transport::File { WHOLE } else { depth };
+        let depth = if Transport::of(self.address.url()) == Transport::File { WHOLE } else { depth };
         let fetched = match self.transfer(repository, &one, depth, budget) {
             // What a server can't do it doesn't announce, and libgit2 tells only in words.
             Err(Error::Cache { why, .. }) if depth != WHOLE && why.contains("shallow") => {
@@ -194,11 +208,11 @@ impl Remote {
         budget: &Budget,
     ) -> Result<u64, Error> {
         let notes = Rc::new(RefCell::new(Notes::default()));
-        let mut remote = repository.remote_anonymous(&self.url).map_err(|error| self.failed(&error, &notes, budget))?;
+        let mut remote =
+            repository.remote_anonymous(self.address.url()).map_err(|error| self.failed(&error, &notes, budget))?;
         let mut options = FetchOptions::new();
         options
             .remote_callbacks(self.callbacks(&notes, budget))
-            .proxy_options(proxy())
             .download_tags(AutotagOption::None)
             .update_fetchhead(false)
             .depth(depth);
@@ -217,7 +231,7 @@ impl Remote {
 
     fn callbacks<'a>(&'a self, notes: &Rc<RefCell<Notes>>, budget: &Budget) -> RemoteCallbacks<'a> {
         let mut callbacks = RemoteCallbacks::new();
-        callbacks.credentials(credentials::callback(&self.url, &self.settings.credentials, Rc::clone(notes)));
+        callbacks.credentials(credentials::callback(&self.address, &self.settings.credentials, Rc::clone(notes)));
         let shown = Rc::clone(notes);
         callbacks.certificate_check(move |certificate, _host| {
             let key = certificate.as_hostkey().and_then(|key| key.hash_sha256());
@@ -225,7 +239,7 @@ impl Remote {
             // libgit2 decides, by the known hosts and the certificate authorities.
             Ok(CertificateCheckStatus::CertificatePassthrough)
         });
-        let (until, most, progress) = (budget.until, budget.bytes, Rc::clone(notes));
+        let (until, most, progress) = (budget.allowed.until, budget.allowed.bytes, Rc::clone(notes));
         callbacks.transfer_progress(move |stats| {
             let mut notes = progress.borrow_mut();
             notes.late |= Instant::now() >= until;
@@ -249,8 +263,16 @@ impl Remote {
     }
 
     fn peel(&self, repository: &Repository, id: Oid) -> Result<Oid, Error> {
-        let object = repository.find_object(id, None).and_then(|object| object.peel_to_commit());
-        object.map(|commit| commit.id()).map_err(|error| tree::failed(&self.location(), &error))
+        let broken = |error: git2::Error| tree::failed(&self.location(), &error);
+        let object = repository.find_object(id, None).map_err(broken)?;
+        // A tag of a tree is no broken clone.
+        let end =
+            if object.kind() == Some(ObjectType::Tag) { object.peel(ObjectType::Any).map_err(broken)? } else { object };
+        if end.kind() != Some(ObjectType::Commit) {
+            let reference = self.settings.reference.clone().unwrap_or_else(|| "HEAD".to_owned());
+            return Err(Error::NoCommit { location: self.location(), reference });
+        }
+        Ok(end.id())
     }
 
     fn read(&self, repository: &Repository, commit: Oid) -> Result<Snapshot, Error> {
@@ -268,37 +290,72 @@ impl Remote {
 
     /// What libgit2's error means, with what was noted on the way.
     fn failed(&self, error: &git2::Error, notes: &Rc<RefCell<Notes>>, budget: &Budget) -> Error {
+        if let Some(failure) = budget.web.as_ref().and_then(|web| web.failure()) {
+            return failure;
+        }
         let notes = notes.borrow();
         let location = self.location();
         if let Some(unreadable) = &notes.unreadable {
             return unreadable.clone();
         }
         if notes.too_large {
-            return Error::TooLarge { location, what: format!("one fetch brings more than {} bytes", budget.bytes) };
+            return Error::TooLarge {
+                location,
+                what: format!("one fetch brings more than {} bytes", budget.allowed.bytes),
+            };
         }
         if notes.late {
-            return Error::Late { location, after: budget.within };
+            return Error::Late { location, after: budget.allowed.within };
         }
         let why = redact(error.message().trim());
         if let Some(refusal) = &notes.refusal {
             return Error::Refused { location, why: refusal.clone() };
         }
         match (error.code(), &notes.fingerprint) {
-            (ErrorCode::Certificate, Some(fingerprint)) => Error::Untrusted {
-                location,
-                why: format!("its host key SHA256:{fingerprint} is not the one in the known hosts"),
-                host: Some(match (host(&self.url).unwrap_or_default(), port(&self.url)) {
-                    (host, Some(port)) => format!("-p {port} {host}"),
-                    (host, None) => host,
-                }),
-            },
-            (ErrorCode::Certificate, None) => Error::Untrusted { location, why, host: None },
+            (ErrorCode::Certificate, Some(fingerprint)) => self.stranger(location, fingerprint),
+            (ErrorCode::Certificate, None) => {
+                Error::Untrusted { location, why, hint: "see what the host is".to_owned() }
+            }
             (ErrorCode::Auth, _) => Error::Refused { location, why },
-            // libgit2 has no code for these.
-            _ if ["401", "403", "failed to authenticate"].iter().any(|word| why.contains(word)) => {
+            // libssh2 has no code for these.
+            _ if why.contains("private key") => Error::Credentials {
+                from: self.settings.credentials.ssh_key.as_ref().map_or("the key".to_owned(), Secret::origin),
+                why: "it is no private key, or its passphrase (repo-ssh-passphrase-file) is another".to_owned(),
+            },
+            _ if ["failed to authenticate", "Authentication"].iter().any(|word| why.contains(word)) => {
                 Error::Refused { location, why }
             }
             _ => Error::Unreachable { location, why },
+        }
+    }
+
+    /// A host whose ssh key we don't know.
+    fn stranger(&self, location: String, fingerprint: &str) -> Error {
+        let host = host(self.address.url()).unwrap_or_default();
+        let port = port(self.address.url()).filter(|port| *port != 22);
+        let name = port.map_or(host.clone(), |port| format!("[{host}]:{port}"));
+        let given = self.settings.credentials.known_hosts.as_ref();
+        let (file, setting) = given.map_or_else(
+            || ("~/.ssh/known_hosts".to_owned(), String::new()),
+            |path| (path.display().to_string(), " (repo-known-hosts-file)".to_owned()),
+        );
+        let known = given.and_then(|path| credentials::bounded(path).ok());
+        let listed =
+            known.is_some_and(|text| String::from_utf8_lossy(&text).lines().any(|line| names_host(line, &name)));
+        let scan = port.map_or(host.clone(), |port| format!("-p {port} {host}"));
+        if listed {
+            let why = format!("its host key SHA256:{fingerprint} is not the one that {file} has for {name}");
+            let hint = format!(
+                "somebody may sit between, or its operator changed the key: compare the fingerprint with the one its                  operator publishes, then replace the line of {name} in {file}{setting} by that of `ssh-keyscan {scan}`"
+            );
+            return Error::Untrusted { location, why, hint };
+        }
+        Error::Untrusted {
+            location,
+            why: format!("its host key SHA256:{fingerprint} is not among the known hosts in {file}"),
+            hint: format!(
+                "compare the fingerprint with the one its operator publishes, then add the line of                  `ssh-keyscan {scan}` to {file}{setting}"
+            ),
         }
     }
 }
@@ -317,9 +374,8 @@ fn fingerprint(hash: &[u8; 32]) -> String {
     base64::engine::general_purpose::STANDARD_NO_PAD.encode(hash)
 }
 
-/// The proxy of the environment, as every other tool takes it.
-fn proxy<'a>() -> ProxyOptions<'a> {
-    let mut proxy = ProxyOptions::new();
-    proxy.auto();
-    proxy
+/// Whether a line of a known-hosts file is plainly about `name`; hashed names tell nothing.
+fn names_host(line: &str, name: &str) -> bool {
+    let hosts = line.split_whitespace().find(|word| !word.starts_with('@')).unwrap_or_default();
+    hosts.split(',').any(|host| host == name)
 }

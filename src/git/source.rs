@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::supervise::{self, Backoff, Blocked, Task};
 
+use super::credentials::Stamp;
 use super::local::Local;
 use super::reader::{Look, Reader};
 use super::watch::Watch;
@@ -226,6 +227,7 @@ impl Follower {
             let ticket = self.wake.requested.load(Ordering::Acquire);
             // Before the look: what changes while we read must wake us again.
             self.rewatch().await;
+            let stamp = self.stamp().await;
             let wait = match self.look().await {
                 Ok(look) => {
                     self.succeeded(look);
@@ -244,6 +246,27 @@ impl Follower {
                 () = tokio::time::sleep(wait) => {}
                 () = self.wake.notify.notified() => backoff.reset(),
                 () = settled(self.watch.as_ref()) => {}
+                () = self.renewed(stamp) => backoff.reset(),
+            }
+        }
+    }
+
+    /// The files of the credentials as they are; none when that can't be told.
+    async fn stamp(&self) -> Option<Vec<Stamp>> {
+        let credentials = self.settings.credentials.clone();
+        supervise::blocking("credentials", GRACE, move || credentials.stamp()).await.ok()
+    }
+
+    /// Ends when a file of the credentials has changed since a look that failed: who has put a new token there waits for
+    /// the interval, and not for the back-off.
+    async fn renewed(&self, before: Option<Vec<Stamp>>) {
+        if self.state.borrow().failures == 0 {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(self.settings.interval).await;
+            if self.stamp().await != before {
+                return;
             }
         }
     }

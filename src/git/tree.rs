@@ -17,6 +17,9 @@ pub(super) const FOLDERS_THAT_MATTER: usize = 3;
 /// Entries that are looked at, of any kind.
 pub(super) const MAX_ENTRIES: usize = 500_000;
 
+/// Characters of an author or a subject that are kept.
+const MAX_WORDS: usize = 200;
+
 const LINK: i32 = 0o120_000;
 
 /// What a walk has found so far, counted against the limits.
@@ -63,7 +66,7 @@ pub(super) fn read(
     let odb = repository.odb().map_err(broken)?;
     let mut walk = Walk { repository, odb, top, found: Found::new(location, limits) };
     if let Some(tree) = &root_tree {
-        walk.folder(tree, root, 0)?;
+        walk.folder(tree, root, 0, false)?;
     }
     Ok(Snapshot {
         revision: id.to_string(),
@@ -76,6 +79,18 @@ pub(super) fn read(
 /// Only these are read.
 pub(super) fn is_json(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".json")
+}
+
+/// Why a file of such a name is not read.
+pub(super) const STRANGE: &str = "its path is not plain text in UTF-8";
+
+/// A name as it can be shown, and whether it had to be changed for that. A change keeps different names different.
+pub(super) fn name(bytes: &[u8]) -> (String, bool) {
+    match std::str::from_utf8(bytes) {
+        // No file system makes such names; whoever makes tree objects by hand can.
+        Ok(text) if !text.chars().any(|c| c.is_control() || c == '/') => (text.to_owned(), false),
+        _ => (bytes.escape_ascii().to_string().replace('/', "\\x2f"), true),
+    }
 }
 
 /// `a/b`, or `b` at the top.
@@ -134,8 +149,17 @@ impl Found {
         self.limits.file_bytes
     }
 
+    /// In order. A path that is there twice says two things, so it says nothing.
     pub(super) fn into_files(mut self) -> Arc<[File]> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        self.files.dedup_by(|next, kept| {
+            let twice = next.path == kept.path;
+            if twice {
+                let why = "the tree names it twice".to_owned();
+                *kept = File::refused(kept.path.clone(), format!("{}+{}", kept.blob, next.blob), why);
+            }
+            twice
+        });
         Arc::from(self.files)
     }
 
@@ -147,10 +171,12 @@ impl Found {
 // === impl Walk ===
 
 impl Walk<'_> {
-    fn folder(&mut self, tree: &Tree<'_>, folder: &str, depth: usize) -> Result<(), Error> {
+    /// `strange`: a folder above has a name that nothing may be called.
+    fn folder(&mut self, tree: &Tree<'_>, folder: &str, depth: usize, strange: bool) -> Result<(), Error> {
         for entry in tree {
             self.found.entry()?;
-            let name = String::from_utf8_lossy(entry.name_bytes());
+            let (name, odd) = name(entry.name_bytes());
+            let strange = strange || odd;
             if name.starts_with('.') {
                 continue;
             }
@@ -159,7 +185,10 @@ impl Walk<'_> {
                 Some(ObjectType::Tree) if depth < MAX_DEPTH => {
                     let below =
                         self.repository.find_tree(entry.id()).map_err(|error| failed(&self.found.location, &error))?;
-                    self.folder(&below, &path, depth + 1)?;
+                    self.folder(&below, &path, depth + 1, strange)?;
+                }
+                Some(ObjectType::Blob) if strange && is_json(&name) => {
+                    self.found.push(File::refused(path, entry.id().to_string(), STRANGE.to_owned()))?;
                 }
                 Some(ObjectType::Blob) if entry.filemode_raw() == LINK => self.link(&path, &name, entry.id(), depth)?,
                 Some(ObjectType::Blob) if is_json(&name) => self.blob(path, entry.id())?,
@@ -220,7 +249,11 @@ fn kind_of(entry: &git2::TreeEntry<'_>) -> &'static str {
 
 fn describe(commit: &git2::Commit<'_>) -> Commit {
     let author = commit.author();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    // It is shown on terminals, and its author may be anybody.
+    let text = |bytes: &[u8]| -> String {
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_WORDS)]);
+        text.trim().chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect()
+    };
     Commit {
         author: text(author.name_bytes()),
         email: text(author.email_bytes()),

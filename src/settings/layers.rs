@@ -5,6 +5,7 @@ use std::fmt;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroize as _;
 
 use super::table::{SETTINGS, Setting, setting};
 use super::{Partial, SettingProblem, VARIABLE_PREFIX};
@@ -59,6 +60,15 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Nowhere => f.write_str("not set"),
         }
+    }
+}
+
+// === impl Raw ===
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // It may have been a secret.
+        self.values.zeroize();
     }
 }
 

@@ -146,6 +146,42 @@ fn no_secret_is_shown_by_debug_or_by_a_mistake() {
 }
 
 #[test]
+fn git_credentials_are_files_or_values_and_what_belongs_together_is_together() {
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----";
+    let one_line = key.replace('\n', "\\n");
+    let variables = [
+        ("MIRRORKEEPER_REPO_SSH_KEY", one_line.as_str()),
+        ("MIRRORKEEPER_REPO_SSH_PASSPHRASE", "hunter2"),
+        ("MIRRORKEEPER_REPO_PROXY", "http://me:hunter2@proxy:3128"),
+    ];
+    let file = format!(
+        "{REQUIRED}repo-username-file = \"/u\"\nrepo-ca-file = \"/ca\"\nrepo-client-cert-file = \"/c\"\n\
+         repo-client-key-file = \"/k\"\n"
+    );
+    let settings = load(&[], &variables, &file).unwrap();
+    assert_eq!(settings.git.ssh_key.as_ref().unwrap().expose(), key);
+    assert_eq!(settings.git.proxy.as_ref().unwrap().expose(), "http://me:hunter2@proxy:3128");
+    assert_eq!(settings.git.ca_file, Some(PathBuf::from("/ca")));
+    assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
+
+    let refused = |variables: &[(&str, &str)]| load(&[], variables, REQUIRED).unwrap_err().join("\n");
+    for (name, value, expected) in [
+        ("MIRRORKEEPER_REPO_SSH_KEY", "hunter2", "no private key"),
+        ("MIRRORKEEPER_REPO_PROXY", "socks5://me:hunter2@h:1", "no proxy"),
+        ("MIRRORKEEPER_REPO_PROXY", "http://me:hunter2@", "no proxy"),
+        ("MIRRORKEEPER_REPO_CLIENT_CERT_FILE", "/c", "repo-client-key-file is not set"),
+        ("MIRRORKEEPER_REPO_CLIENT_KEY_FILE", "/k", "repo-client-cert-file is not set"),
+    ] {
+        let found = refused(&[(name, value)]);
+        assert!(found.contains(expected) && !found.contains("hunter2"), "{found}");
+    }
+    let found = refused(&[("MIRRORKEEPER_REPO_USERNAME", "me"), ("MIRRORKEEPER_REPO_USERNAME_FILE", "/u")]);
+    assert!(found.contains("repo-username-file is set too"), "{found}");
+    let found = refused(&[("MIRRORKEEPER_REPO", "git@h:x"), ("MIRRORKEEPER_REPO_CA_FILE", "/ca")]);
+    assert!(found.contains("it is for https"), "{found}");
+}
+
+#[test]
 fn commands_ask_the_address_that_the_daemon_listens_on() {
     let url = |listen: &str| default_url(&[("MIRRORKEEPER_LISTEN".to_owned(), listen.to_owned())], None).unwrap();
     assert_eq!(default_url(&[], None).unwrap(), "http://127.0.0.1:8083");

@@ -130,6 +130,27 @@ pub(super) fn text(text: &str) -> Result<String, Bad> {
     Ok(text.to_owned())
 }
 
+/// A private key, of several lines; in a variable they are often written with `\n` where they broke.
+pub(super) fn key(text: &str) -> Result<String, Bad> {
+    let text = text.trim();
+    let text = if text.contains('\n') { text.to_owned() } else { text.replace("\\n", "\n") };
+    if text.starts_with("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
+        Ok(text)
+    } else {
+        Err(bad("it is no private key", "such as ssh-keygen writes it: -----BEGIN OPENSSH PRIVATE KEY-----, and so on"))
+    }
+}
+
+/// `http://[USER:PASSWORD@]HOST[:PORT]`, or https.
+pub(super) fn proxy(value: &str) -> Result<String, Bad> {
+    let value = text(value)?;
+    let rest = ["http://", "https://"].iter().find_map(|scheme| value.strip_prefix(scheme));
+    match rest.map(|rest| rest.trim_end_matches('/')) {
+        Some(rest) if !rest.is_empty() && !rest.ends_with('@') && !rest.contains(['/', '?', '#']) => Ok(value),
+        _ => Err(bad("it is no proxy", "write http://HOST:PORT or https://HOST:PORT; others are not spoken")),
+    }
+}
+
 /// One folder level. Topics are named after it, so it has the characters of a topic.
 pub(super) fn folder(value: &str) -> Result<String, Bad> {
     let value = text(value)?;

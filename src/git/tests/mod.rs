@@ -1,8 +1,12 @@
 //! Real repositories in temporary folders, made with libgit2; remotes are `file://`.
 
 mod follow;
+mod hostile;
+mod https;
 mod plain;
 mod refuse;
+mod ssh;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
