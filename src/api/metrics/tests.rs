@@ -11,7 +11,7 @@ fn live(name: &str) -> Live {
         ("target.cluster.alias", "ue2"),
     ]);
     let observed = Observed { config, state: TargetState::Running, adopted: true, flow: Some(flow("t")) };
-    Live { connectors: BTreeMap::from([(name.parse::<Name>().unwrap(), observed)]) }
+    Live { connectors: BTreeMap::from([(name.parse::<Name>().unwrap(), observed)]), ..Live::default() }
 }
 
 fn text(status: &Status, live: Option<&Live>) -> String {

@@ -125,6 +125,9 @@ fn assert_tells(failure: Option<Failure>, code: &str, what: &str, to_do: &str) {
 async fn keys_and_known_hosts_decide_and_are_read_at_each_look() {
     let Some(sshd) = Sshd::start() else { return };
     let server = Server::new();
+    for n in 0..3 {
+        server.commit("main", &[(A, &n.to_string())]);
+    }
     let first = server.commit("main", &[(A, "{}")]);
     let user = run("id", &["-un"]).unwrap().trim().to_owned();
     let url = format!("ssh://{user}@127.0.0.1:{}{}", sshd.port, server.path().display());
@@ -138,6 +141,9 @@ async fn keys_and_known_hosts_decide_and_are_read_at_each_look() {
     let source = Source::start(settings.clone()).unwrap();
     assert_eq!(look(&source).await, None);
     assert_eq!(source.snapshots().borrow().clone().unwrap().revision, first.to_string());
+    let mut clones = std::fs::read_dir(sshd.at("cache/git")).unwrap().flatten().map(|entry| entry.path());
+    let clone = clones.find(|path| path.is_dir()).unwrap();
+    assert!(Repository::open_bare(clone).unwrap().is_shallow());
     for _ in 0..3 {
         assert_eq!(look(&source).await, None);
     }
@@ -147,9 +153,6 @@ async fn keys_and_known_hosts_decide_and_are_read_at_each_look() {
     server.rewrite("main", &[(A, "{\"x\":2}")]);
     assert_eq!(look(&source).await, None);
     assert_eq!(source.state().borrow().rewritten.clone().unwrap().from, old.to_string());
-    let clones = std::fs::read_dir(sshd.at("cache/git")).unwrap().flatten().map(|entry| entry.path());
-    let clone = clones.into_iter().find(|path| path.is_dir()).unwrap();
-    assert!(Repository::open_bare(clone).unwrap().is_shallow());
 
     // Hosts: the other key of the same server, hashed names, nobody, somebody else's key.
     sshd.write("known", &sshd.line("host2.pub"));
