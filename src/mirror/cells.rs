@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::meter::Meter;
 use super::partition::Stop;
 
 /// Seconds over which the byte rate is averaged.
@@ -57,6 +58,8 @@ pub struct View {
     pub progress_trouble: Option<Trouble>,
     /// Records that were gone before they were copied.
     pub lost: u64,
+    /// What was read and copied, for metrics.
+    pub meter: Meter,
 }
 
 /// Something that is being retried.
