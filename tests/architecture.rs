@@ -59,6 +59,7 @@ const PURE: &[&str] = &[
     "mirror/shape",
     "mirror/shape.rs",
     "mirror/aborted.rs",
+    "mirror/meter.rs",
     "mirror/start.rs",
     "mirror/stops.rs",
     "mirror/naming.rs",

@@ -422,7 +422,12 @@ fn refusals_keep_their_words_and_their_exit_codes() {
     let away = r#"{"state":"SourceUnreachable","message":"m","source":{"problem":{"code":"GIT-CONNECT","message":"no route"}}}"#;
     let (code, out, ..) = ask(vec![(200, away)], &["reconcile"]);
     assert!(code == 6 && out.contains("no route"), "{out}");
-    assert_eq!(ask(vec![(503, "not ready: starting\n")], &["healthcheck", "--ready"]).0, 1);
+    let unready = "not ready: starting\n- the destination's state was not read yet\n";
+    let (code, _, err, _) = ask(vec![(503, unready)], &["healthcheck", "--ready"]);
+    assert_eq!(
+        (code, &*err),
+        (1, "error: the daemon is not ready: starting; the destination's state was not read yet\n")
+    );
     let (code, _, err, _) = ask(vec![(200, "<html>")], &["status"]);
     assert!(code == 1 && err.contains("doesn't answer like a mirrorkeeper daemon"), "{err}");
 }

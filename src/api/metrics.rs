@@ -1,10 +1,13 @@
 //! `GET /metrics`: computed from the status when asked, so that nothing can be stale and nothing outlives its connector.
 //!
-//! [`own`] are our names, [`java`] those that Kafka Connect and its clients have after the usual JMX exporter rules. Label
-//! values are names of connectors, topics and partitions, and words of ours: their number is bounded by what is configured,
-//! and per-partition series by [`MAX_PARTITIONS`].
+//! [`own`] are our names, [`java`] and [`mirror`] those that Kafka Connect, its clients and MirrorMaker 2 have after the
+//! usual JMX exporter rules. Label values are names of connectors, topics and partitions, and words of ours: their number is
+//! bounded by what is configured, and per-partition series by [`MAX_PARTITIONS`].
+//!
+//! Who asks for OpenMetrics gets it (Prometheus does); everybody else gets the older text format, which more tools read.
 
 mod java;
+mod mirror;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -13,7 +16,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -33,15 +37,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// `GET /metrics`
-pub(super) async fn scrape<E: Engine>(State(api): Shared<E>) -> Result<Response, Refusal> {
+pub(super) async fn scrape<E: Engine>(State(api): Shared<E>, headers: HeaderMap) -> Result<Response, Refusal> {
     let status = api.status.borrow().clone();
     let ready = *api.ready.borrow() == Readiness::Ready;
     // Aliases and classes are in the configurations. Without them only Connect's own names are missing, and one says so.
     let live = tokio::time::timeout(PATIENCE, api.engine.observe()).await.ok().and_then(Result::ok);
     let seen = Seen { status: &status, live: live.as_ref(), ready };
-    encoded(families(&seen))
-        .map(|text| typed(OPEN_METRICS, text))
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let open = accepted.flat_map(|value| value.split(',')).any(|kind| kind.contains("application/openmetrics-text"));
+    let (kind, text) = match open {
+        true => (OPEN_METRICS, encoded(families(&seen))),
+        false => (TEXT_FORMAT, plain(&families(&seen))),
+    };
+    text.map(|text| typed(kind, text))
         .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written").code("METRICS"))
 }
 
@@ -68,6 +79,7 @@ type Labels = Vec<(&'static str, String)>;
 fn families(seen: &Seen<'_>) -> Vec<Family> {
     let mut families = own::families(seen);
     families.extend(java::families(seen));
+    families.extend(seen.live.map(mirror::families).unwrap_or_default());
     families.retain(|family| !family.samples.is_empty());
     families
 }
@@ -78,6 +90,26 @@ fn encoded(families: Vec<Family>) -> Result<String, std::fmt::Error> {
     registry.register_collector(Box::new(Families(families)));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+/// The families in Prometheus' text format 0.0.4, where the suffix of a counter is part of its name.
+fn plain(families: &[Family]) -> Result<String, std::fmt::Error> {
+    use std::fmt::Write as _;
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('\n', "\\n");
+    let mut out = String::new();
+    for Family { name, help, counter, samples } in families {
+        let (suffix, kind) = if *counter { ("_total", "counter") } else { ("", "gauge") };
+        writeln!(out, "# HELP {name}{suffix} {}.\n# TYPE {name}{suffix} {kind}", escaped(help))?;
+        for (labels, value) in samples {
+            write!(out, "{name}{suffix}")?;
+            for (at, (key, value)) in labels.iter().enumerate() {
+                let before = if at == 0 { '{' } else { ',' };
+                write!(out, "{before}{key}=\"{}\"", escaped(value).replace('"', "\\\""))?;
+            }
+            writeln!(out, "{} {value:?}", if labels.is_empty() { "" } else { "}" })?;
+        }
+    }
     Ok(out)
 }
 

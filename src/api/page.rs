@@ -15,11 +15,14 @@ use base64::Engine as _;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use self::parts::{details, files, header, holds, overview, plan, source, unmanaged};
+use self::parts::{details, files, header, holds, is_fine, overview, plan, source, unmanaged};
 use self::text::Page;
 use crate::reconcile::status::{Item, Status};
 
 const STYLE: &str = include_str!("page/style.css");
+
+/// Connectors that are told in full on the page of all; each has a page of its own.
+const MAX_DETAILS: usize = 50;
 
 /// Seconds between two loads, where the address doesn't say.
 const REFRESH: u32 = 30;
@@ -43,11 +46,20 @@ pub(super) fn whole(status: &Status, now: Timestamp, refresh: Option<u32>) -> St
     files(&mut page, status);
     holds(&mut page, status, now);
     overview(&mut page, &items, now);
-    if !items.is_empty() {
-        page.raw("<h2>Details</h2>\n");
+    // Of many, only those that somebody has to look at: a page of a thousand connectors must open quickly.
+    let few = items.len() <= MAX_DETAILS;
+    let (told, left): (Vec<&Item>, Vec<&Item>) = items.iter().copied().partition(|item| few || !is_fine(item));
+    if !told.is_empty() {
+        page.raw("<h2 id=\"details\">Details</h2>\n");
     }
-    for item in &items {
+    for item in told.iter().take(MAX_DETAILS) {
         details(&mut page, item, now, false);
+    }
+    let left = left.len() + told.len().saturating_sub(MAX_DETAILS);
+    if left > 0 {
+        page.raw("<p>")
+            .text(&left.to_string())
+            .raw(" more connectors have their details behind their names above.</p>\n");
     }
     unmanaged(&mut page, status);
     source(&mut page, status, now);
@@ -76,6 +88,14 @@ fn begin(title: &str, status: &Status, now: Timestamp, refresh: Option<u32>) -> 
     page.raw("<style>").raw(STYLE).raw("</style>\n</head>\n<body>\n");
     header(&mut page, status, now);
     page.raw("<main>\n");
+    if refresh > 0 {
+        page.raw("<p class=\"calm\">Loads again every ").text(&refresh.max(5).to_string());
+        page.raw(" s. <a href=\"?refresh=0\">Stop that</a></p>\n");
+    } else {
+        page.raw(
+            "<p class=\"calm\">As of the moment it was loaded. <a href=\"?refresh=30\">Load again every 30 s</a></p>\n",
+        );
+    }
     page
 }
 
@@ -86,8 +106,6 @@ fn end(mut page: Page, status: &Status, now: Timestamp) -> String {
         page.raw(" ").time(at, now);
     }
     page.raw(". <a href=\"/plan\">plan</a> <a href=\"/diff\">diff</a> <a href=\"/history\">history</a> ");
-    page.raw(
-        "<a href=\"/metrics\">metrics</a> <a href=\"?refresh=0\">stop refreshing</a></p></footer>\n</body>\n</html>\n",
-    );
+    page.raw("<a href=\"/metrics\">metrics</a></p></footer>\n</body>\n</html>\n");
     page.finish()
 }

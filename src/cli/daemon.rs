@@ -185,6 +185,11 @@ impl Daemon {
             (Some("BAD-REQUEST"), _) => Exit::Usage,
             _ => Exit::Failed,
         };
+        // What `/readyz` says: a line, and a line for each reason.
+        if status == StatusCode::SERVICE_UNAVAILABLE && body.starts_with("not ready") {
+            let lines: Vec<&str> = body.lines().map(|line| line.trim_start_matches("- ")).collect();
+            return Failure::new(Exit::Failed, format!("the daemon is {}", lines.join("; ")));
+        }
         let Some(message) = text("message") else {
             let first = body.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
             let first: String = first.chars().take(200).collect();

@@ -6,7 +6,7 @@ use super::DaemonArgs;
 use super::daemon::Daemon;
 use super::exit::{Ended, Exit};
 use super::printer::{Hue, Printer, clean};
-use super::words::{list, short, text};
+use super::words::{list, moment, short, text};
 
 /// Which daemon.
 #[derive(Debug, clap::Args)]
@@ -31,8 +31,8 @@ pub(super) async fn run(args: &HistoryArgs, printer: &Printer) -> Ended {
 }
 
 fn told(printer: &Printer, entry: &Value) -> String {
-    let head =
-        format!("{}  {}  {}", text(entry, "/startedAt"), short(text(entry, "/revision")), text(entry, "/trigger"));
+    let at = moment(text(entry, "/startedAt"));
+    let head = format!("{at}  {}  {}", short(text(entry, "/revision")), text(entry, "/trigger"));
     let mut out = format!("{}\n", printer.paint(Hue::Bold, &clean(&head)));
     for step in list(entry, "/steps") {
         let keys: Vec<&str> = list(step, "/keys").iter().filter_map(Value::as_str).collect();

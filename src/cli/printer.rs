@@ -29,6 +29,8 @@ pub(super) struct Printer {
     pub(super) color: bool,
     /// Colours on standard error.
     pub(super) color_notes: bool,
+    /// Columns of the terminal that standard output is; `None` where it is none.
+    pub(super) width: Option<usize>,
 }
 
 /// ANSI styles by meaning.
@@ -51,7 +53,13 @@ impl Printer {
             Color::Never => false,
             Color::Auto => terminal && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
         };
-        Self { output, color: wanted(io::stdout().is_terminal()), color_notes: wanted(io::stderr().is_terminal()) }
+        let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        Self {
+            output,
+            color: wanted(io::stdout().is_terminal()),
+            color_notes: wanted(io::stderr().is_terminal()),
+            width: width.filter(|columns| *columns > 0),
+        }
     }
 
     pub(super) fn json(&self) -> bool {

@@ -6,10 +6,11 @@ use super::DaemonArgs;
 use super::daemon::Daemon;
 use super::exit::{Ended, Exit};
 use super::printer::{Hue, Printer, clean};
-use super::words::{age, cut, hue, list, problem, rank, rate, short, steps, text};
+use super::words::{age, cut, hue, list, moment, problem, rank, rate, short, steps, text};
 
-/// How much of a message stands in the table.
+/// How much of a message stands in the table: it is told in full below. On a terminal, what fits, but a few words.
 const MESSAGE: usize = 60;
+const LEAST_MESSAGE: usize = 16;
 
 /// Of what.
 #[derive(Debug, clap::Args)]
@@ -117,7 +118,7 @@ fn rest(printer: &Printer, status: &Value) -> String {
     for hold in holds {
         let until = match text(hold, "/until") {
             "" => "resumed".to_owned(),
-            until => until.to_owned(),
+            until => moment(until),
         };
         let line =
             format!("  {} by {} until {until}: {}", text(hold, "/scope"), text(hold, "/by"), text(hold, "/reason"));
@@ -131,9 +132,14 @@ fn rest(printer: &Printer, status: &Value) -> String {
     let warnings = list(status, "/warnings").len()
         + list(status, "/items").iter().map(|item| list(item, "/warnings").len()).sum::<usize>();
     if warnings > 0 {
-        out.push_str(&printer.paint(Hue::Dim, &format!("\n{warnings} warnings about files: mirrorkeeper validate\n")));
+        let line = format!("\n{} about files: mirrorkeeper validate\n", counted(warnings as u64, "warning"));
+        out.push_str(&printer.paint(Hue::Dim, &line));
     }
     out
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn painted(printer: &Printer, word: &str) -> String {
@@ -143,12 +149,17 @@ fn painted(printer: &Printer, word: &str) -> String {
 /// One line each, aligned. Widths are counted before colours are added.
 fn table(printer: &Printer, items: &[&Value]) -> String {
     let head = ["NAME", "SYNC", "HEALTH", "LAG", "AGE", "RATE", "MESSAGE"].map(str::to_owned);
-    let rows: Vec<[String; 7]> = items.iter().map(|item| row(item)).collect();
+    let mut rows: Vec<[String; 7]> = items.iter().map(|item| row(item)).collect();
     let mut widths = [0; 7];
     for cells in std::iter::once(&head).chain(&rows) {
         for (width, cell) in widths.iter_mut().zip(cells) {
             *width = (*width).max(cell.chars().count());
         }
+    }
+    let rest: usize = widths[..6].iter().map(|width| width + 2).sum();
+    let room = printer.width.map_or(MESSAGE, |width| width.saturating_sub(rest).clamp(LEAST_MESSAGE, MESSAGE));
+    for cells in &mut rows {
+        cells[6] = cut(&cells[6], room);
     }
     let mut out = String::new();
     for (number, cells) in std::iter::once(&head).chain(&rows).enumerate() {
@@ -185,7 +196,7 @@ fn row(item: &Value) -> [String; 7] {
         shown(number("/lagRecords").map(|lag| lag.to_string())),
         shown(number("/oldestUncopiedMs").map(age)),
         shown(number("/bytesPerSecond").map(rate)),
-        cut(message, MESSAGE),
+        message.to_owned(),
     ]
 }
 
@@ -199,10 +210,10 @@ fn told(printer: &Printer, item: &Value) -> String {
     for found in problems {
         out.push_str(&problem(printer, found, "  "));
     }
-    let next = text(item, "/nextAttempt");
+    let next = moment(text(item, "/nextAttempt"));
     if !next.is_empty() {
         let retries = item.pointer("/retries").and_then(Value::as_u64).unwrap_or_default();
-        out.push_str(&clean(&format!("  failed {retries} times, tried again at {next}\n")));
+        out.push_str(&clean(&format!("  failed {}, tried again at {next}\n", counted(retries, "time"))));
     }
     out
 }
@@ -238,12 +249,15 @@ fn single(printer: &Printer, item: &Value) -> String {
         ("plan", format!("{}: {}", text(item, "/plan/action"), text(item, "/plan/why"))),
         ("applied", short(text(item, "/applied/revision")).to_owned()),
         ("path", text(item, "/path").to_owned()),
-        ("last acknowledgement", text(item, "/lastAcknowledged").to_owned()),
+        ("last acknowledgement", moment(text(item, "/lastAcknowledged"))),
         ("held", text(item, "/hold/reason").to_owned()),
     ];
     out.push('\n');
-    for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        out.push_str(&format!("{}: {}\n", printer.paint(Hue::Dim, label), clean(value)));
+    let shown: Vec<&(&str, String)> = lines.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = shown.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
+    for (label, value) in shown {
+        let gap = " ".repeat(width - label.len());
+        out.push_str(&format!("{}:{gap} {}\n", printer.paint(Hue::Dim, label), clean(value)));
     }
     for found in list(item, "/diff") {
         let side = |pointer: &str| found.pointer(pointer).filter(|v| !v.is_null()).map_or("-".to_owned(), plain);
@@ -320,6 +334,19 @@ mod tests {
 
         nobody's, left alone: by-hand
         ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_short_messages_and_no_broken_rows() {
+        let printer = |width| Printer { width: Some(width), ..Printer::new(Output::Text, Color::Never) };
+        let longest = |width: usize| {
+            let text = whole(&printer(width), &sample());
+            let rows = text.lines().skip_while(|line| !line.starts_with("NAME")).take(3);
+            rows.map(|row| row.chars().count()).max().unwrap_or_default()
+        };
+        assert_eq!((longest(80), longest(100), longest(200)), (80, 100, 110));
+        assert_eq!(longest(20), 66, "the message keeps a few words");
+        assert!(whole(&printer(80), &sample()).contains("SASL authentication failed"), "it is told in full below");
     }
 
     #[test]

@@ -92,6 +92,16 @@ pub(super) fn short(revision: &str) -> &str {
     if revision.len() >= 40 && revision.bytes().all(|b| b.is_ascii_hexdigit()) { &revision[..12] } else { revision }
 }
 
+/// A moment to the second: what is finer stands in JSON.
+pub(super) fn moment(text: &str) -> String {
+    match text.split_once('.') {
+        Some((seconds, fraction)) if fraction.trim_start_matches(|c: char| c.is_ascii_digit()) == "Z" => {
+            format!("{seconds}Z")
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// A problem and its hint, indented.
 pub(super) fn problem(printer: &Printer, problem: &Value, indent: &str) -> String {
     let code = text(problem, "/code");
@@ -184,6 +194,8 @@ mod tests {
         assert_eq!(rates, ["0 B/s", "1.5 kB/s", "2.3 MB/s", "1.25 GB/s"]);
         assert_eq!(cut("one\ntwo three", 9), "one two…");
         assert_eq!(cut("\x1b[31mred", 20), "\u{fffd}[31mred");
+        let moments = ["2026-01-01T00:01:00.433298122Z", "2026-01-01T00:01:00Z", "", "in a.moment"].map(moment);
+        assert_eq!(moments, ["2026-01-01T00:01:00Z", "2026-01-01T00:01:00Z", "", "in a.moment"]);
     }
 
     #[test]

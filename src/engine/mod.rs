@@ -182,7 +182,7 @@ pub struct TaskReport {
 }
 
 /// One source partition of a flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionReport {
     /// Source topic.
@@ -202,6 +202,35 @@ pub struct PartitionReport {
     /// The problem, when it is stopped or retrying.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// What was measured; for `/metrics`, not in the status document.
+    #[serde(skip)]
+    pub measured: Option<Measured>,
+}
+
+/// What was read and copied of one partition since its flow began, in MirrorMaker 2's terms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// Records acknowledged.
+    pub records: u64,
+    /// Bytes of their batches, as on the wire.
+    pub bytes: u64,
+    /// Records acknowledged per second, over half a minute to a minute.
+    pub records_per_second: f64,
+    /// Bytes acknowledged per second, over the same time.
+    pub bytes_per_second: f64,
+    /// Age in ms of records when they were read; `None` before the first.
+    pub age_ms: Option<Spread>,
+    /// Age in ms of records when the target acknowledged them; `None` before the first.
+    pub latency_ms: Option<Spread>,
+}
+
+/// Ages in ms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// Of the newest record of the last batch.
+    pub last: i64,
+    /// Least, largest and average over half a minute to a minute; `None` when nothing came.
+    pub recent: Option<(i64, i64, f64)>,
 }
 
 /// What a configuration would copy that was not asked for in so many words.

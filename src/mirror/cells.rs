@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::meter::Meter;
 use super::partition::Stop;
 
 /// Seconds over which the byte rate is averaged.
@@ -65,6 +66,8 @@ pub struct View {
     pub source_trouble: Option<Trouble>,
     /// Positions can't be written; copying goes on, a crash now would need the tail match.
     pub progress_trouble: Option<Trouble>,
+    /// What was read and copied, for metrics.
+    pub meter: Meter,
 }
 
 /// Something that is being retried.

@@ -26,6 +26,7 @@ use flush::poll_flush;
 
 use super::cells::{FlowCell, PartitionCell, Trouble};
 use super::config::Policy;
+use super::meter::Times;
 use super::partition::{self, Action, Event, Held, Partition, Remedy, Start, Stop};
 use super::progress::{self, Progress};
 use super::shape::{self, ShapeCounters, ShapePolicy};

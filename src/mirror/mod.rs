@@ -13,6 +13,7 @@ pub mod filter;
 pub mod flow;
 pub mod lane;
 pub mod lanes;
+pub mod meter;
 pub mod naming;
 pub mod partition;
 pub mod progress;

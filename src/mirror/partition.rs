@@ -19,6 +19,7 @@ mod advance;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::meter::Times;
 use super::shape::{self, Item, Ready, StopReason};
 use super::stops;
 use crate::kafka::ErrorCode;
@@ -127,6 +128,8 @@ pub enum Action {
         records: u64,
         /// Bytes acknowledged by this.
         bytes: u64,
+        /// Timestamps of the batch; `None` where nothing was produced.
+        times: Option<Times>,
         /// Source offset and target base offset of the batch, where the target said it.
         map: Option<Written>,
     },

@@ -1,3 +1,5 @@
+mod drop_in;
+
 use super::*;
 use crate::api::tests::made::{NASTY, at, flow, item, problem, status, step};
 use crate::engine::Observed;
@@ -60,8 +62,8 @@ fn connects_names_are_as_the_exporters_rules_write_them() {
         "kafka_connect_connect_worker_metrics_connector_failed_task_count{connector=\"a\"} 0.0",
         "kafka_connect_connector_metrics{connector=\"a\",status=\"running\"} 1.0",
         "kafka_connect_source_task_metrics_source_record_write_total{connector=\"a\",task=\"0\"} 1000.0",
-        "kafka_consumer_consumer_fetch_manager_metrics_records_lag{client_type=\"consumer\",client_id=\"cfn->ue2|a-0|replication-consumer\",topic=\"t\",partition=\"1\"} 40.0",
-        "kafka_consumer_consumer_fetch_manager_metrics_records_lag_max{client_type=\"consumer\",client_id=\"cfn->ue2|a-0|replication-consumer\"} 40.0",
+        "kafka_consumer_consumer_fetch_manager_metrics_records_lag{client_type=\"consumer\",client_id=\"\\\"cfn->ue2|a-0|replication-consumer\\\"\",topic=\"t\",partition=\"1\"} 40.0",
+        "kafka_consumer_consumer_fetch_manager_metrics_records_lag_max{client_type=\"consumer\",client_id=\"\\\"cfn->ue2|a-0|replication-consumer\\\"\"} 40.0",
     ] {
         assert!(samples(&text).any(|found| found == line), "{line} is not in\n{text}");
     }
@@ -119,4 +121,89 @@ fn the_number_of_partition_series_is_bounded() {
     let text = text(&status(vec![wide]), None);
     assert_eq!(samples(&text).filter(|line| line.starts_with("mirrorkeeper_partition_lag")).count(), MAX_PARTITIONS);
     assert!(text.contains("\nmirrorkeeper_partition_series_left_out 7.0\n"));
+}
+
+#[test]
+fn mirror_makers_figures_are_told_of_each_partition() {
+    let text = text(&status(vec![]), Some(&live("a")));
+    let labels = "{source=\"cfn\",target=\"ue2\",topic=\"cfn.t\",partition=\"1\"}";
+    for (attribute, value) in [
+        ("record_count", "500.0"),
+        ("record_rate", "12.5"),
+        ("byte_count", "524288.0"),
+        ("byte_rate", "1024.0"),
+        ("record_age_ms", "7.0"),
+        ("record_age_ms_min", "3.0"),
+        ("record_age_ms_max", "45.0"),
+        ("record_age_ms_avg", "7.25"),
+        ("replication_latency_ms", "16.0"),
+    ] {
+        let line = format!("kafka_connect_mirror_mirrorsourceconnector_{attribute}{labels} {value}");
+        assert!(samples(&text).any(|found| found == line), "{line} is not in\n{text}");
+    }
+    // Nothing was acknowledged for a minute: Java has NaN.
+    assert!(!text.contains("replication_latency_ms_"), "{text}");
+}
+
+#[test]
+fn a_partition_without_figures_has_no_samples_of_them() {
+    let mut live = live("a");
+    for observed in live.connectors.values_mut() {
+        observed.flow.as_mut().unwrap().partitions[0].measured = None;
+    }
+    let text = text(&status(vec![]), Some(&live));
+    assert!(!text.contains("topic=\"cfn.t\",partition=\"0\""), "{text}");
+    assert!(text.contains("topic=\"cfn.t\",partition=\"1\""), "{text}");
+    // The task's rate would lack a partition.
+    assert!(!text.contains("source_record_write_rate"), "{text}");
+}
+
+#[test]
+fn two_connectors_into_one_remote_partition_add_up() {
+    let mut both = live("a");
+    both.connectors.extend(live("b").connectors);
+    let text = text(&status(vec![]), Some(&both));
+    let labels = "{source=\"cfn\",target=\"ue2\",topic=\"cfn.t\",partition=\"1\"}";
+    for line in [
+        format!("kafka_connect_mirror_mirrorsourceconnector_record_count{labels} 1000.0"),
+        format!("kafka_connect_mirror_mirrorsourceconnector_record_age_ms{labels} 7.0"),
+    ] {
+        assert!(samples(&text).any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn the_older_text_format_has_the_same_samples() {
+    let document = status(vec![item("a", Word::InSync), item(NASTY, Word::Failed)]);
+    let live = live("a");
+    let seen = Seen { status: &document, live: Some(&live), ready: true };
+    let (open, plain) = (encoded(families(&seen)).unwrap(), plain(&families(&seen)).unwrap());
+    assert_eq!(samples(&open).collect::<Vec<_>>(), samples(&plain).collect::<Vec<_>>());
+    assert!(plain.contains("# TYPE mirrorkeeper_records_total counter\nmirrorkeeper_records_total{"), "{plain}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "promtool is a program")]
+#[expect(clippy::print_stderr, reason = "a test that did nothing says so")]
+fn promtool_reads_all_and_finds_fault_with_javas_names_only() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let document = status(vec![item("a", Word::InSync), item(NASTY, Word::Failed)]);
+    let live = live("a->b.c*");
+    let text = plain(&families(&Seen { status: &document, live: Some(&live), ready: true })).unwrap();
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return eprintln!("skipped: needs promtool"),
+        Err(error) => panic!("promtool can't be run: {error}"),
+    };
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    // What can't be read is told in another form, so it is found here too.
+    let found: Vec<&str> = said.lines().filter(|line| !line.is_empty() && !line.starts_with("kafka_")).collect();
+    assert!(found.is_empty(), "{found:#?}\n{text}");
+    // Java's names end in `_count` and `_ms`, which a linter can't like.
+    assert!(said.lines().all(|line| line.contains("suffix") || line.contains("unit")), "{said}");
 }

@@ -146,11 +146,11 @@ pub(super) fn overview(page: &mut Page, items: &[&Item], now: Timestamp) {
         page.raw("<p>No connector yet.</p>\n");
         return;
     }
-    page.raw("<h2>Connectors</h2>\n<table>\n<thead><tr><th>Connector</th><th>Sync</th><th>Health</th><th>Lag</th>");
-    page.raw("<th>Oldest not copied</th><th>Last acknowledged</th><th>Rate</th></tr></thead>\n<tbody>\n");
+    page.raw("<h2 id=\"connectors\">Connectors</h2>\n<table>\n");
+    head(page, &["Connector", "Sync", "Health", "Lag", "Oldest not copied", "Last acknowledged", "Rate"]);
     for item in items {
-        page.raw("<tr><td data-l=\"Connector\"><a href=\"/status/").segment(&item.name).raw("\">");
-        page.text(&item.name).raw("</a></td><td data-l=\"Sync\">").mark(&item.sync);
+        page.raw("<tr><th scope=\"row\"><a href=\"/status/").segment(&item.name).raw("\">");
+        page.text(&item.name).raw("</a></th><td data-l=\"Sync\">").mark(&item.sync);
         page.raw("</td><td data-l=\"Health\">").mark(&item.health).raw("</td><td class=\"n\" data-l=\"Lag\">");
         known(page, item.lag_records.map(grouped));
         page.raw("</td><td class=\"n\" data-l=\"Oldest not copied\">");
@@ -167,6 +167,15 @@ pub(super) fn overview(page: &mut Page, items: &[&Item], now: Timestamp) {
     page.raw("</tbody>\n</table>\n");
 }
 
+/// The head of a table, and the start of its body.
+fn head(page: &mut Page, columns: &[&'static str]) {
+    page.raw("<thead><tr>");
+    for column in columns {
+        page.raw("<th scope=\"col\">").raw(column).raw("</th>");
+    }
+    page.raw("</tr></thead>\n<tbody>\n");
+}
+
 fn known(page: &mut Page, value: Option<String>) {
     match value {
         Some(value) => page.text(&value),
@@ -174,10 +183,14 @@ fn known(page: &mut Page, value: Option<String>) {
     };
 }
 
+/// Whether nobody has to look at it.
+pub(super) fn is_fine(item: &Item) -> bool {
+    matches!(item.summary, Word::InSync | Word::Paused | Word::Starting | Word::Held | Word::Standby)
+}
+
 /// All about one connector; open where something is wrong.
 pub(super) fn details(page: &mut Page, item: &Item, now: Timestamp, open: bool) {
-    let fine = matches!(item.summary, Word::InSync | Word::Paused | Word::Starting | Word::Held | Word::Standby);
-    page.raw(if open || !fine { "<details open>" } else { "<details>" });
+    page.raw(if open || !is_fine(item) { "<details open>" } else { "<details>" });
     page.raw("<summary><strong>").text(&item.name).raw("</strong> ").mark(&item.summary);
     if let Some(problem) = item.problems.first() {
         page.raw(" ").text(&problem.message);
@@ -251,13 +264,14 @@ fn differences(page: &mut Page, found: &[Difference]) {
     if found.is_empty() {
         return;
     }
-    page.raw("<table>\n<thead><tr><th>Key</th><th>In force</th><th>Git says</th><th>Changed by</th><th>Effect</th></tr></thead>\n<tbody>\n");
+    page.raw("<table>\n<caption>Differences</caption>\n");
+    head(page, &["Key", "In force", "Git says", "Changed by", "Effect"]);
     for difference in found {
         let side = |value: Option<String>| value.unwrap_or_else(|| "(absent)".to_owned());
         let live = side(difference.live.as_ref().map(ToString::to_string));
         let desired = side(difference.desired.as_ref().map(ToString::to_string));
-        page.raw("<tr><td data-l=\"Key\"><code>").text(&difference.key);
-        page.raw("</code></td><td data-l=\"In force\"><code>").text(&live);
+        page.raw("<tr><th scope=\"row\"><code>").text(&difference.key);
+        page.raw("</code></th><td data-l=\"In force\"><code>").text(&live);
         page.raw("</code></td><td data-l=\"Git says\"><code>")
             .text(&desired)
             .raw("</code></td><td data-l=\"Changed by\">");
@@ -278,10 +292,11 @@ fn partitions(page: &mut Page, flow: &FlowReport) {
     }
     let mut sorted: Vec<_> = flow.partitions.iter().collect();
     sorted.sort_by_key(|p| (p.problem.is_none(), std::cmp::Reverse(p.lag), &p.topic, p.partition));
-    page.raw("<table>\n<thead><tr><th>Partition</th><th>Remote topic</th><th>State</th><th>Position</th><th>End</th><th>Lag</th></tr></thead>\n<tbody>\n");
+    page.raw("<table>\n<caption>Partitions</caption>\n");
+    head(page, &["Partition", "Remote topic", "State", "Position", "End", "Lag"]);
     for partition in sorted.iter().take(MAX_ROWS) {
-        page.raw("<tr><td data-l=\"Partition\">").text(&format!("{}-{}", partition.topic, partition.partition));
-        page.raw("</td><td data-l=\"Remote topic\">").text(&partition.remote_topic).raw("</td><td data-l=\"State\">");
+        page.raw("<tr><th scope=\"row\">").text(&format!("{}-{}", partition.topic, partition.partition));
+        page.raw("</th><td data-l=\"Remote topic\">").text(&partition.remote_topic).raw("</td><td data-l=\"State\">");
         page.text(&partition.state);
         if let Some(problem) = &partition.problem {
             page.raw("<br>").text(&problem.message);

@@ -2,6 +2,7 @@ use super::text::{bytes, grouped, span};
 use super::*;
 use crate::api::tests::made::{NASTY, at, item, problem, status, step};
 use crate::destination::state::Hold;
+use crate::reconcile::compare::{Difference, Op, Origin};
 use crate::reconcile::status::{FileStatus, HoldStatus, Rewritten, Unmanaged, Word};
 use crate::spec::{Diagnostic, Severity, TargetState};
 
@@ -124,4 +125,42 @@ fn numbers_are_for_people() {
     assert_eq!([span(5), span(65), span(3_700), span(90_000)], ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]);
     assert_eq!([bytes(1_023), bytes(1_536), bytes(u64::MAX)], ["1023 B", "1.5 KiB", "16383.9 PiB"]);
     assert_eq!([grouped(1), grouped(1_000), grouped(1_234_567)], ["1", "1,000", "1,234,567"]);
+}
+
+#[test]
+fn of_very_many_connectors_only_those_that_are_not_fine_are_told_in_full() {
+    let mut items: Vec<Item> = (0..1_000).map(|n| item(&format!("fine-{n}"), Word::InSync)).collect();
+    items.extend((0..60).map(|n| item(&format!("bad-{n}"), Word::Failed)));
+    let page = whole(&status(items), at(60), None);
+    assert_eq!(page.matches("<details").count(), MAX_DETAILS);
+    assert!(page.contains("<details open><summary><strong>bad-0</strong>"));
+    assert!(!page.contains("<summary><strong>fine-"));
+    assert_eq!(page.matches("<tr><th scope=\"row\"><a href=\"/status/").count(), 1_060, "all are in the table");
+    assert!(page.contains("1010 more connectors have their details behind their names above"));
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn every_cell_has_a_head() {
+    let mut drifted = item("a", Word::Drifted);
+    drifted.diff = vec![Difference {
+        key: "tasks.max".into(),
+        op: Op::Add,
+        desired: None,
+        live: None,
+        base: None,
+        origin: Origin::Live,
+        effect: "hot".into(),
+        redacted: false,
+    }];
+    let page = whole(&status(vec![drifted]), at(60), None);
+    assert!(page.matches("<table>").count() == 3, "{page}");
+    for table in page.split("<table>").skip(1) {
+        let table = table.split("</table>").next().unwrap();
+        let columns = table.matches("<th scope=\"col\">").count();
+        for row in table.split("<tr>").skip(2) {
+            let cells = row.matches("<td ").count() + row.matches("<th scope=\"row\">").count();
+            assert_eq!(cells, columns, "{row}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::engine::{FlowReport, Health, PartitionReport, Problem, TaskReport};
+use crate::engine::{FlowReport, Health, Measured, PartitionReport, Problem, Spread, TaskReport};
 use crate::reconcile::plan::{MaxDeletes, Prune, Sync};
 use crate::reconcile::status::{
     Counts, Instance, Item, Pass, Planned, PlannedStep, Rules, Source, StatePair, Status, SyncWord, Word,
@@ -26,6 +26,15 @@ pub(in crate::api) fn step(action: &str, name: &str, guard: Option<&'static str>
     PlannedStep { action: action.into(), name: name.into(), why: "because & so".into(), guard, estimate: None }
 }
 
+const MEASURED: Measured = Measured {
+    records: 500,
+    bytes: 524_288,
+    records_per_second: 12.5,
+    bytes_per_second: 1_024.0,
+    age_ms: Some(Spread { last: 7, recent: Some((3, 45, 7.25)) }),
+    latency_ms: Some(Spread { last: 16, recent: None }),
+};
+
 pub(in crate::api) fn flow(topic: &str) -> FlowReport {
     let partition = |number: i32, lag: u64| PartitionReport {
         topic: topic.into(),
@@ -36,6 +45,7 @@ pub(in crate::api) fn flow(topic: &str) -> FlowReport {
         end: Some(5 + lag.cast_signed()),
         lag: Some(lag),
         problem: None,
+        measured: Some(MEASURED),
     };
     FlowReport {
         health: Health::Healthy,

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::Settings;
-use crate::engine::{Error, Estimate, FlowReport, Health, PartitionReport, Problem, TaskReport};
+use crate::engine::{Error, Estimate, FlowReport, Health, Measured, PartitionReport, Problem, Spread, TaskReport};
 use crate::kafka::TopicPartition;
 use crate::mirror::assign::split;
 use crate::mirror::clients::Clients;
 use crate::mirror::config::FlowConfig;
 use crate::mirror::flow::{self, Order, Snapshot};
 use crate::mirror::lanes::Lanes;
+use crate::mirror::meter;
 use crate::spec::keys::{self, Effect};
 use crate::spec::{Config, Name, TargetState};
 
@@ -59,7 +60,7 @@ pub(super) fn hot(old: &Config, new: &Config) -> bool {
 /// The report of a running flow, without its totals: see [`total`].
 pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -> FlowReport {
     let now_ms = Timestamp::now().as_millisecond();
-    let partitions: Vec<_> = snapshot.report.partitions.iter().map(|(tp, p)| partition(tp, p)).collect();
+    let partitions: Vec<_> = snapshot.report.partitions.iter().map(|(tp, p)| partition(tp, p, now_ms)).collect();
     let views = snapshot.report.partitions.values().map(|p| &p.view);
     let lags: Option<Vec<u64>> = views.clone().map(crate::mirror::cells::View::lag).collect();
     let ages: Option<Vec<u64>> = views.clone().map(|view| view.oldest_uncopied_ms(now_ms)).collect();
@@ -177,7 +178,7 @@ pub(super) async fn estimate(
     Ok(Estimate { topics: found.topics, records: found.records, bytes: None })
 }
 
-fn partition(tp: &TopicPartition, state: &flow::PartitionState) -> PartitionReport {
+fn partition(tp: &TopicPartition, state: &flow::PartitionState, now_ms: i64) -> PartitionReport {
     PartitionReport {
         topic: tp.topic.to_string(),
         partition: tp.partition,
@@ -187,6 +188,20 @@ fn partition(tp: &TopicPartition, state: &flow::PartitionState) -> PartitionRepo
         end: state.view.end,
         lag: state.view.lag(),
         problem: state.problem.as_ref().map(problem),
+        // Before a position is known nobody knows that nothing was copied.
+        measured: state.view.position.map(|_| measured(&state.view.meter.reading(now_ms))),
+    }
+}
+
+fn measured(reading: &meter::Reading) -> Measured {
+    let spread = |spread: meter::Spread| Spread { last: spread.last, recent: spread.windows };
+    Measured {
+        records: reading.records,
+        bytes: reading.bytes,
+        records_per_second: reading.records_per_second,
+        bytes_per_second: reading.bytes_per_second,
+        age_ms: reading.age.map(spread),
+        latency_ms: reading.latency.map(spread),
     }
 }
 

@@ -109,6 +109,16 @@ impl Run {
             // The limit is spent: what is here goes on, the next fetch waits.
             slot.partition.hold_wants_until(self.born.elapsed().as_millis() as u64 + wait.as_millis() as u64);
         }
+        if let Ok((items, ..)) = &outcome {
+            let now_ms = wall_ms();
+            slot.assignment.cell.update(|view| {
+                for item in items {
+                    if let shape::Item::Ready(ready) = item {
+                        view.meter.read(ready.records, Times::of(ready), now_ms);
+                    }
+                }
+            });
+        }
         let event = match outcome {
             Ok((items, skip, next)) => Event::Shaped { generation, items, next, epoch, skip, held },
             Err(blocked) => Event::Stop(stops::shaping(from, &blocked)),
@@ -145,10 +155,11 @@ impl Run {
                         slot.partition.not_sent(tag);
                     }
                 }
-                Action::Moved { records, bytes, .. } => {
+                Action::Moved { records, bytes, times, .. } => {
                     moved = true;
-                    if records > 0 {
+                    if let Some(times) = times {
                         slot.assignment.flow.acknowledged(records, bytes, now_ms);
+                        slot.assignment.cell.update(|view| view.meter.copied(records, bytes, times, now_ms));
                     }
                 }
                 Action::Stopped => {

@@ -97,8 +97,8 @@ impl Partition {
             (None, None) => {}
         }
         let map = base.map(|base| Written { base, runs: flight.ready.runs.clone(), records: flight.ready.records });
-        let bytes = flight.ready.bytes as u64;
-        actions.push(Action::Moved { records: records.unsigned_abs(), bytes, map });
+        let (bytes, times) = (flight.ready.bytes as u64, Some(Times::of(&flight.ready)));
+        actions.push(Action::Moved { records: records.unsigned_abs(), bytes, times, map });
         self.failures = 0;
         self.trouble = None;
     }

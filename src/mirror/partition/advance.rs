@@ -84,7 +84,7 @@ impl Partition {
             None => {
                 self.position = next_source_offset;
                 self.copied_epoch = epoch;
-                actions.push(Action::Moved { records: 0, bytes: 0, map: None });
+                actions.push(Action::Moved { records: 0, bytes: 0, times: None, map: None });
             }
         }
     }
