@@ -14,6 +14,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::security::Authenticator;
 use super::{ClusterConfig, Error, ErrorCode, TopicPartition};
 
 mod calls;
@@ -90,6 +91,7 @@ pub struct Cluster {
 
 struct Inner {
     config: ClusterConfig,
+    authenticator: Arc<Authenticator>,
     metadata: Mutex<Metadata>,
     connections: Mutex<Connections>,
     coordinators: Mutex<HashMap<(CoordinatorKind, String), i32>>,
@@ -110,6 +112,7 @@ impl Cluster {
     pub fn new(config: ClusterConfig) -> Cluster {
         Cluster {
             inner: Arc::new(Inner {
+                authenticator: Authenticator::new(&config),
                 config,
                 metadata: Mutex::default(),
                 connections: Mutex::default(),
