@@ -47,7 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["kafka", "api", "cli", "main", "git", "demo"]),
     ("kafka_protocol", &["kafka", "devbroker"]),
     ("axum", &["api"]),
-    ("reqwest", &["cli", "demo", "git"]),
+    ("reqwest", &["cli", "demo", "git", "kafka"]),
     ("clap", &["cli", "settings"]),
     ("rdkafka", &["demo", "mirror", "devbroker"]),
 ];

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Error;
 use crate::engine::embedded;
 use crate::kafka::log::LogSpec;
-use crate::kafka::properties::cluster_config;
+use crate::kafka::properties::{PropertyProblem, cluster_config};
 use crate::kafka::{Cluster, ClusterConfig};
 use crate::reconcile::Snapshot;
 use crate::settings::{Settings, TopicSecrets};
@@ -119,7 +119,7 @@ fn read_worker(path: &Path) -> Result<(WorkerConfig, Vec<String>), Error> {
 
 fn parse(properties: &BTreeMap<String, String>) -> Result<ClusterConfig, Error> {
     cluster_config(properties).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = problems.iter().map(PropertyProblem::line).collect();
         Error::Destination(format!("the destination's client settings can't be used: {}", lines.join("; ")))
     })
 }

@@ -15,6 +15,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::security::Authenticator;
 use super::{ClusterConfig, Error, ErrorCode, TopicPartition};
 
 mod calls;
@@ -91,6 +92,7 @@ pub struct Cluster {
 
 struct Inner {
     config: ClusterConfig,
+    authenticator: Arc<Authenticator>,
     metadata: Mutex<Metadata>,
     connections: Mutex<Connections>,
     coordinators: Mutex<HashMap<(CoordinatorKind, String), i32>>,
@@ -111,6 +113,7 @@ impl Cluster {
     pub fn new(config: ClusterConfig) -> Cluster {
         Cluster {
             inner: Arc::new(Inner {
+                authenticator: Authenticator::new(&config),
                 config,
                 metadata: Mutex::default(),
                 connections: Mutex::default(),

@@ -3,6 +3,7 @@
 //! Used by [`super::cluster`] and the data path. Laws: requests go out in the order of [`Connection::send`]; whatever
 //! ends the connection is told to every waiter as the same cause; a request that times out takes the connection with
 //! it, because nothing can be said about what follows; the last handle dropped closes it. Law 10: waiting is bounded.
+//! Where the broker bounds a session, it is renewed in place (`conn/session.rs`) and nobody notices.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,12 +21,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::security::{sasl, tls};
+use super::security::authenticator::Proof;
+use super::security::{Authenticator, sasl, tls};
 use super::version::{Versions, api_name};
 use super::{ClusterConfig, Error, ErrorCode, wire};
 use crate::supervise::{self, Task};
 
 mod io;
+mod session;
 
 /// Requests that may wait on one connection.
 pub const MAX_WAITING: usize = 1024;
@@ -44,7 +47,8 @@ struct Inner {
     client_id: String,
     request_timeout: Duration,
     versions: OnceLock<Versions>,
-    retire_at: OnceLock<Instant>,
+    /// Renews the session, where the broker bounds it.
+    renewal: OnceLock<Task<()>>,
     _reader: Task<()>,
     _writer: Task<()>,
 }
@@ -60,6 +64,8 @@ struct Shared {
 struct State {
     next_correlation: i32,
     waiting: VecDeque<Waiter>,
+    /// Requests that are held back while the session is renewed, in their order.
+    held: Option<VecDeque<(Outgoing, Waiter)>>,
     closed: Option<Error>,
     throttled_until: Option<Instant>,
 }
@@ -90,12 +96,28 @@ pub struct PendingResponse {
 // === impl Connection ===
 
 impl Connection {
-    /// Connects: TCP, TLS, ApiVersions, SASL, all within `config.connect_timeout`.
+    /// Connects on its own. A [`super::Cluster`]'s connections share what they prove who they are with.
     ///
     /// # Errors
-    /// [`Error::Connect`], [`Error::Tls`], [`Error::Auth`], [`Error::Settings`], [`Error::Timeout`], or what closed it.
+    /// As [`Connection::connect_as`].
     pub async fn connect(addr: &str, config: &ClusterConfig) -> Result<Connection, Error> {
-        match tokio::time::timeout(config.connect_timeout, Box::pin(Self::establish(addr, config))).await {
+        Self::connect_as(addr, config, &Authenticator::new(config)).await
+    }
+
+    /// Connects: credentials, then TCP, TLS, ApiVersions and SASL within `config.connect_timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`], [`Error::Connect`], [`Error::Tls`], [`Error::Auth`], [`Error::Settings`],
+    /// [`Error::Timeout`], or what closed it.
+    pub async fn connect_as(
+        addr: &str,
+        config: &ClusterConfig,
+        authenticator: &Arc<Authenticator>,
+    ) -> Result<Connection, Error> {
+        // Credentials first: whoever gives them has limits of its own.
+        let proof = authenticator.proof(addr, None).await?;
+        let establish = Box::pin(Self::establish(addr, config, authenticator, proof));
+        match tokio::time::timeout(config.connect_timeout, establish).await {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout {
                 api: "connecting",
@@ -106,7 +128,12 @@ impl Connection {
         }
     }
 
-    async fn establish(addr: &str, config: &ClusterConfig) -> Result<Connection, Error> {
+    async fn establish(
+        addr: &str,
+        config: &ClusterConfig,
+        authenticator: &Arc<Authenticator>,
+        proof: Option<Proof<'_>>,
+    ) -> Result<Connection, Error> {
         let refused = |e: std::io::Error| Error::Connect { addr: addr.to_owned(), source: Arc::new(e) };
         let stream = TcpStream::connect(addr).await.map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
@@ -124,12 +151,15 @@ impl Connection {
         };
         let versions = connection.negotiate().await?;
         let _ = connection.inner.versions.set(versions);
-        if let Some(sasl) = config.security.sasl()
-            && let Some(lifetime) = sasl::authenticate(&connection, sasl).await?
-        {
-            // The broker closes a session that outlives its lifetime (KIP-368): we go a little before.
-            let _ = connection.inner.retire_at.set(Instant::now() + lifetime.mul_f64(0.85));
+        if let Some(proof) = proof {
+            let begun = Instant::now();
+            if let Some(lifetime) = sasl::authenticate(&connection, proof).await? {
+                let weak = Arc::downgrade(&connection.inner);
+                let keep = session::keep(weak, authenticator.clone(), session::Session { begun, lifetime });
+                let _ = connection.inner.renewal.set(supervise::spawn(format!("kafka session {addr}"), keep));
+            }
         }
+        tracing::debug!(addr, "connected");
         Ok(connection)
     }
 
@@ -140,7 +170,8 @@ impl Connection {
     {
         let shared =
             Arc::new(Shared { addr: addr.to_owned(), state: Mutex::default(), stop: CancellationToken::new() });
-        let (requests, queue) = mpsc::channel(MAX_WAITING);
+        // One more than may wait: the request that renews the session goes before those that wait for it.
+        let (requests, queue) = mpsc::channel(MAX_WAITING + 1);
         let reader = supervise::spawn(format!("kafka read {addr}"), io::read(read, shared.clone()));
         let writer = supervise::spawn(format!("kafka write {addr}"), io::write(write, queue, shared.clone()));
         Connection {
@@ -150,7 +181,7 @@ impl Connection {
                 client_id: config.client_id.clone(),
                 request_timeout: config.request_timeout,
                 versions: OnceLock::new(),
-                retire_at: OnceLock::new(),
+                renewal: OnceLock::new(),
                 _reader: reader,
                 _writer: writer,
             }),
@@ -289,9 +320,7 @@ impl Connection {
         timeout: Duration,
     ) -> Result<PendingResponse, Error> {
         let inner = &self.inner;
-        if self.retired() {
-            return Err(self.closed("the broker's session lifetime is over"));
-        }
+        let renews = session::renews(api_key);
         let len = body.iter().map(Bytes::len).sum();
         let (sender, answer) = oneshot::channel();
         {
@@ -299,21 +328,19 @@ impl Connection {
             if let Some(cause) = &state.closed {
                 return Err(cause.clone());
             }
-            if state.waiting.len() >= MAX_WAITING {
+            let waiting = state.waiting.len() + state.held.as_ref().map_or(0, VecDeque::len);
+            if waiting >= MAX_WAITING && !renews {
                 return Err(Error::Busy { addr: self.addr().to_owned(), limit: MAX_WAITING });
             }
             let correlation = state.next_correlation;
             let head = wire::request_head(api_key, version, correlation, client_id, len).map_err(|m| self.broken(m))?;
-            // Both queues change under one lock: the order of waiters is the order on the wire.
-            match inner.requests.try_send(Outgoing { head, body }) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    return Err(Error::Busy { addr: self.addr().to_owned(), limit: MAX_WAITING });
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.closed("its writer ended")),
+            let (outgoing, waiter) =
+                (Outgoing { head, body }, Waiter { correlation, api_key, version, answer: sender });
+            match &mut state.held {
+                Some(held) if !renews => held.push_back((outgoing, waiter)),
+                _ => self.put(&mut state, outgoing, waiter)?,
             }
             state.next_correlation = correlation.wrapping_add(1) & i32::MAX;
-            state.waiting.push_back(Waiter { correlation, api_key, version, answer: sender });
         }
         Ok(PendingResponse {
             connection: self.clone(),
@@ -324,18 +351,28 @@ impl Connection {
         })
     }
 
+    /// Both queues change under one lock: the order of waiters is the order on the wire.
+    fn put(&self, state: &mut State, outgoing: Outgoing, waiter: Waiter) -> Result<(), Error> {
+        match self.inner.requests.try_send(outgoing) {
+            Ok(()) => {
+                state.waiting.push_back(waiter);
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Err(Error::Busy { addr: self.addr().to_owned(), limit: MAX_WAITING })
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(self.closed("its writer ended")),
+        }
+    }
+
     fn closed(&self, reason: &str) -> Error {
         Error::Closed { addr: self.addr().to_owned(), reason: reason.to_owned(), source: None }
     }
 
-    fn retired(&self) -> bool {
-        self.inner.retire_at.get().is_some_and(|at| Instant::now() >= *at)
-    }
-
-    /// Whether a new connection is needed: it ended, or its session's lifetime is over.
+    /// Whether it ended, and a new one is needed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.retired() || self.inner.shared.lock().closed.is_some()
+        self.inner.shared.lock().closed.is_some()
     }
 
     /// Closes it now; everybody who waits gets `cause`.
@@ -378,7 +415,8 @@ impl Shared {
                 return;
             }
             state.closed = Some(cause.clone());
-            std::mem::take(&mut state.waiting)
+            let held = state.held.take().into_iter().flatten().map(|(_, waiter)| waiter);
+            std::mem::take(&mut state.waiting).into_iter().chain(held).collect::<Vec<_>>()
         };
         self.stop.cancel();
         for waiter in waiting {

@@ -42,6 +42,20 @@ pub enum Error {
         /// The broker's word.
         message: String,
     },
+    /// What we would prove who we are with can't be had: no broker was asked.
+    #[error("no credentials for SASL {mechanism} from {origin}: {message}")]
+    Credentials {
+        /// SASL mechanism.
+        mechanism: &'static str,
+        /// Who was asked for them: an endpoint, a file.
+        origin: String,
+        /// What went wrong.
+        message: String,
+        /// What to do, where that is known.
+        hint: Option<String>,
+        /// Whether asking again may help without a change of settings.
+        retriable: bool,
+    },
     /// The connection ended before the answer.
     #[error("connection to {addr} is closed: {reason}")]
     Closed {
@@ -143,6 +157,9 @@ pub enum Error {
     },
 }
 
+/// What a refused mechanism's message says before the broker's list.
+pub(crate) const OFFERS: &str = "the broker offers ";
+
 fn of(resource: &Option<String>) -> String {
     resource.as_ref().map(|r| format!(" of {r}")).unwrap_or_default()
 }
@@ -164,6 +181,7 @@ impl Error {
             // A connection that ended because of credentials ends again; any other cause may pass.
             Error::Closed { source, .. } => source.as_ref().is_none_or(|s| s.retriable()),
             Error::Broker { code, .. } => code.retriable(),
+            Error::Credentials { retriable, .. } => *retriable,
             _ => false,
         }
     }
@@ -175,6 +193,7 @@ impl Error {
             Error::Connect { .. } => "KAFKA-CONNECT",
             Error::Tls { source, .. } => tls::Failure::of(source).code(),
             Error::Auth { .. } => "KAFKA-AUTH",
+            Error::Credentials { .. } => "KAFKA-CREDENTIALS",
             Error::Closed { .. } => "KAFKA-CLOSED",
             Error::Timeout { .. } => "KAFKA-TIMEOUT",
             Error::Busy { .. } => "KAFKA-BUSY",
@@ -195,7 +214,16 @@ impl Error {
         Some(match self {
             Error::Connect { .. } => "check bootstrap.servers, DNS and firewalls; is the broker running?".into(),
             Error::Tls { source, .. } => tls::Failure::of(source).hint().into(),
+            Error::Auth { message, .. } if message.contains(OFFERS) => {
+                "set sasl.mechanism to one that the broker offers".into()
+            }
+            Error::Auth { mechanism: "OAUTHBEARER", .. } => {
+                "the broker does not take the token: check its issuer, audience, scope and validity against the \
+                 broker's settings, and extension_NAME in sasl.jaas.config"
+                    .into()
+            }
             Error::Auth { .. } => "check sasl.mechanism and sasl.jaas.config against the broker's users".into(),
+            Error::Credentials { hint, .. } => return hint.clone(),
             Error::Closed { source: None, .. } => {
                 "a broker closes at once when security.protocol does not fit its listener".into()
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::security::{ClusterConfig, Security};
 
 mod jaas;
+mod oauth;
 mod sasl;
 mod tls;
 
@@ -24,13 +25,19 @@ pub struct PropertyProblem {
     pub hint: Option<String>,
 }
 
+impl PropertyProblem {
+    /// The problem and what to do, in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{self} ({hint})"),
+            None => self.to_string(),
+        }
+    }
+}
+
 /// Properties that change how a cluster is reached and that we do not serve, with what to do.
 const REFUSED: &[(&str, &str)] = &[
-    ("sasl.client.callback.handler.class", "only PLAIN and SCRAM with credentials in sasl.jaas.config are served"),
-    ("sasl.login.callback.handler.class", "only PLAIN and SCRAM with credentials in sasl.jaas.config are served"),
-    ("sasl.login.class", "only PLAIN and SCRAM with credentials in sasl.jaas.config are served"),
-    ("sasl.kerberos.service.name", "GSSAPI is not served by the native client"),
-    ("sasl.oauthbearer.token.endpoint.url", "OAUTHBEARER is not served by the native client"),
     ("ssl.engine.factory.class", "give certificates as PEM"),
     ("ssl.provider", "remove it: TLS is rustls"),
     ("security.providers", "remove it: there is no JVM"),
@@ -94,6 +101,42 @@ impl<'a> Reader<'a> {
         let first = self.millis(&format!("{what}.ms"), first);
         let longest = self.millis(&format!("{what}.max.ms"), longest.max(first));
         (first.min(longest), longest)
+    }
+
+    /// Whole seconds within Java's bounds.
+    fn seconds(&mut self, key: &str, default: Duration, most: u64) -> Duration {
+        match self.get(key).map(str::parse::<u64>) {
+            None => default,
+            Some(Ok(seconds)) if seconds <= most => Duration::from_secs(seconds),
+            Some(_) => {
+                self.problem(key, format!("not a number of seconds from 0 to {most}"), None);
+                default
+            }
+        }
+    }
+
+    /// A fraction within Java's bounds, in millionths.
+    fn millionths(&mut self, key: &str, default: u32, (least, most): (f64, f64)) -> u32 {
+        match self.get(key).map(str::parse::<f64>) {
+            None => default,
+            Some(Ok(value)) if (least..=most).contains(&value) => (value * 1e6).round() as u32,
+            Some(_) => {
+                self.problem(key, format!("not a number from {least} to {most}"), None);
+                default
+            }
+        }
+    }
+
+    fn bool(&mut self, key: &str, default: bool) -> bool {
+        match self.get(key) {
+            None => default,
+            Some(word) if word.eq_ignore_ascii_case("true") => true,
+            Some(word) if word.eq_ignore_ascii_case("false") => false,
+            Some(_) => {
+                self.problem(key, "neither true nor false", None);
+                default
+            }
+        }
     }
 
     fn bootstrap(&mut self) -> Vec<String> {
@@ -196,7 +239,7 @@ mod tests {
     #[test]
     fn what_is_not_served_is_named() {
         let base = [("bootstrap.servers", "a:1"), ("security.protocol", "SASL_SSL")];
-        for mechanism in ["AWS_MSK_IAM", "GSSAPI", "OAUTHBEARER", "X"] {
+        for mechanism in ["AWS_MSK_IAM", "GSSAPI", "X"] {
             assert_eq!(problems(&[base[0], base[1], ("sasl.mechanism", mechanism)]), ["sasl.mechanism"]);
         }
         // GSSAPI is Java's default.

@@ -31,7 +31,7 @@ impl Clients {
         let mut problems = Vec::new();
         let consumer = &flow.clients.source_consumer;
         let source = cluster_config(&properties(consumer)).map_err(|found| {
-            problems.extend(found.iter().map(|p| format!("source.cluster.{}: {}", p.key, p.message)));
+            problems.extend(found.iter().map(|p| format!("source.cluster.{}", p.line())));
         });
         let codec = codec(flow, worker).map_err(|problem| problems.push(problem));
         let (Ok(mut source), Ok(codec)) = (source, codec) else { return Err(problems) };

@@ -114,7 +114,7 @@ impl Cluster {
     fn open(&self, slot: &mut Slot, addr: &str, role: Role) -> Shared<Connecting> {
         let (inner, addr) = (self.inner.clone(), addr.to_owned());
         let connecting: Connecting = Box::pin(async move {
-            let result = Connection::connect(&addr, &inner.config).await;
+            let result = Connection::connect_as(&addr, &inner.config, &inner.authenticator).await;
             let mut connections = inner.connections();
             connections.trouble = result.as_ref().err().cloned();
             if let Some(slot) = connections.slots.get_mut(&(addr, role)) {

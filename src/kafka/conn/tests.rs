@@ -11,14 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 
 /// A request as the stub sees it.
-struct Seen {
-    api_key: i16,
-    version: i16,
-    correlation: i32,
-    rest: Vec<u8>,
+pub(super) struct Seen {
+    pub(super) api_key: i16,
+    pub(super) version: i16,
+    pub(super) correlation: i32,
+    pub(super) rest: Vec<u8>,
 }
 
-async fn seen(stream: &mut TcpStream) -> Option<Seen> {
+pub(super) async fn seen(stream: &mut TcpStream) -> Option<Seen> {
     let len = stream.read_i32().await.ok()?;
     let mut frame = vec![0; usize::try_from(len).ok()?];
     stream.read_exact(&mut frame).await.ok()?;
@@ -27,7 +27,7 @@ async fn seen(stream: &mut TcpStream) -> Option<Seen> {
     Some(Seen { api_key: number(0), version: number(2), correlation, rest: frame[8..].to_vec() })
 }
 
-async fn answer(stream: &mut TcpStream, correlation: i32, body: &[u8]) {
+pub(super) async fn answer(stream: &mut TcpStream, correlation: i32, body: &[u8]) {
     let mut frame = BytesMut::new();
     frame.put_i32(i32::try_from(body.len() + 4).unwrap());
     frame.put_i32(correlation);
@@ -35,18 +35,24 @@ async fn answer(stream: &mut TcpStream, correlation: i32, body: &[u8]) {
     let _ = stream.write_all(&frame).await;
 }
 
-async fn answer_versions(stream: &mut TcpStream) {
+pub(super) async fn answer_versions(stream: &mut TcpStream) {
     let seen = seen(stream).await.unwrap();
     assert_eq!(seen.api_key, 18);
     let range = |key, min, max| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
-    let versions = ApiVersionsResponse::default().with_api_keys(vec![range(3, 0, 4), range(18, 0, 3), range(0, 3, 9)]);
+    let versions = ApiVersionsResponse::default().with_api_keys(vec![
+        range(3, 0, 4),
+        range(18, 0, 3),
+        range(0, 3, 9),
+        range(17, 0, 1),
+        range(36, 0, 1),
+    ]);
     let mut body = BytesMut::new();
     versions.encode(&mut body, 3).unwrap();
     answer(stream, seen.correlation, &body).await;
 }
 
 /// A stub that negotiates, then does as `behave` says.
-async fn stub<F, A>(behave: F) -> (String, Task<()>)
+pub(super) async fn stub<F, A>(behave: F) -> (String, Task<()>)
 where
     F: Fn(TcpStream) -> A + Send + 'static,
     A: Future<Output = ()> + Send + 'static,
@@ -62,7 +68,7 @@ where
     (addr, task)
 }
 
-fn config() -> ClusterConfig {
+pub(super) fn config() -> ClusterConfig {
     ClusterConfig {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(5),
@@ -70,7 +76,7 @@ fn config() -> ClusterConfig {
     }
 }
 
-const LONG: Duration = Duration::from_secs(10);
+pub(super) const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn requests_are_pipelined_and_answered_in_order() {

@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use zeroize::Zeroize;
 
+pub mod authenticator;
+pub mod oauth;
 pub(crate) mod sasl;
 pub(crate) mod scram;
 pub(crate) mod store;
 pub(crate) mod tls;
+
+pub use authenticator::Authenticator;
+pub use oauth::OAuth;
 
 /// How to reach one cluster. Java's client configuration, the part we honour.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -119,6 +124,10 @@ pub enum Sasl {
     Plain(Login),
     /// `SCRAM-SHA-256` and `SCRAM-SHA-512` (RFC 5802).
     Scram(ScramHash, Login),
+    /// The same with a delegation token (`tokenauth`): its id and HMAC stand for user and password.
+    DelegationToken(ScramHash, Login),
+    /// `OAUTHBEARER` (RFC 7628).
+    OAuthBearer(OAuth),
 }
 
 /// A user and its password.
@@ -219,8 +228,21 @@ impl Sasl {
     pub const fn mechanism(&self) -> &'static str {
         match self {
             Sasl::Plain(_) => "PLAIN",
-            Sasl::Scram(ScramHash::Sha256, _) => "SCRAM-SHA-256",
-            Sasl::Scram(ScramHash::Sha512, _) => "SCRAM-SHA-512",
+            Sasl::Scram(hash, _) | Sasl::DelegationToken(hash, _) => hash.mechanism(),
+            Sasl::OAuthBearer(_) => "OAUTHBEARER",
+        }
+    }
+}
+
+// === impl ScramHash ===
+
+impl ScramHash {
+    /// The mechanism's registered name.
+    #[must_use]
+    pub const fn mechanism(self) -> &'static str {
+        match self {
+            ScramHash::Sha256 => "SCRAM-SHA-256",
+            ScramHash::Sha512 => "SCRAM-SHA-512",
         }
     }
 }

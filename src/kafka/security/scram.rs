@@ -12,6 +12,15 @@ use super::ScramHash;
 /// Java's minimum is 4096; a server that asks for more than this wants to keep us busy.
 const MAX_ITERATIONS: u32 = 1_000_000;
 
+/// What a user name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// A user.
+    Named,
+    /// A delegation token's id (KIP-48).
+    Token,
+}
+
 /// A conversation: first message, then the proof, then the server's proof is checked.
 pub(crate) struct Scram {
     hash: ScramHash,
@@ -22,9 +31,18 @@ pub(crate) struct Scram {
 
 impl Scram {
     /// Begins a conversation with a nonce that was never used before.
-    pub(crate) fn new(hash: ScramHash, username: &str, nonce: &str) -> Self {
+    pub(crate) fn new(hash: ScramHash, user: User, username: &str, nonce: &str) -> Self {
         let name = username.replace('=', "=3D").replace(',', "=2C");
-        Self { hash, nonce: nonce.to_owned(), first_bare: format!("n={name},r={nonce}"), server_signature: None }
+        let extension = match user {
+            User::Named => "",
+            User::Token => ",tokenauth=true",
+        };
+        Self {
+            hash,
+            nonce: nonce.to_owned(),
+            first_bare: format!("n={name},r={nonce}{extension}"),
+            server_signature: None,
+        }
     }
 
     /// The client's first message.
@@ -129,7 +147,7 @@ mod tests {
     /// The example of RFC 7677 §3.
     #[test]
     fn the_rfcs_conversation() {
-        let mut scram = Scram::new(ScramHash::Sha256, "user", "rOprNGfwEbeRWgbNEkqO");
+        let mut scram = Scram::new(ScramHash::Sha256, User::Named, "user", "rOprNGfwEbeRWgbNEkqO");
         assert_eq!(scram.first(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let server = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
         assert_eq!(
@@ -145,12 +163,14 @@ mod tests {
     #[test]
     fn a_foreign_nonce_or_cheap_iterations_are_refused() {
         for server in ["r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", "r=abcd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1", "x"] {
-            assert!(Scram::new(ScramHash::Sha512, "u", "abc").proof("p", server).is_err(), "{server}");
+            assert!(Scram::new(ScramHash::Sha512, User::Named, "u", "abc").proof("p", server).is_err(), "{server}");
         }
     }
 
     #[test]
     fn names_are_escaped() {
-        assert_eq!(Scram::new(ScramHash::Sha512, "a=b,c", "n").first(), "n,,n=a=3Db=2Cc,r=n");
+        let first = |user| Scram::new(ScramHash::Sha512, user, "a=b,c", "n").first();
+        assert_eq!(first(User::Named), "n,,n=a=3Db=2Cc,r=n");
+        assert_eq!(first(User::Token), "n,,n=a=3Db=2Cc,r=n,tokenauth=true");
     }
 }

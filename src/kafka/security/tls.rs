@@ -42,7 +42,7 @@ pub(crate) async fn handshake(
         .map_err(|source| Error::Tls { addr: addr.to_owned(), source: Arc::new(source) })
 }
 
-fn client_config(config: &TlsConfig) -> Result<ClientConfig, Error> {
+pub(super) fn client_config(config: &TlsConfig) -> Result<ClientConfig, Error> {
     let provider = Arc::new(provider(&config.cipher_suites)?);
     let mut roots = RootCertStore::empty();
     match &config.roots {
