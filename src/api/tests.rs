@@ -302,7 +302,8 @@ async fn holds_come_and_go() {
     assert_eq!(held.json()["holds"][0]["reason"], "INC-1");
     rig.engine.edit(|live| live.connectors.get_mut("a").unwrap().state = TargetState::Paused);
     rig.post("/reconcile", "").await;
-    let touched: Vec<_> = rig.engine.calls().into_iter().filter(|call| call.ends_with(" a") || call.contains(" a ")).collect();
+    let touched: Vec<_> =
+        rig.engine.calls().into_iter().filter(|call| call.ends_with(" a") || call.contains(" a ")).collect();
     assert_eq!(touched, Vec::<String>::new(), "a hold is a hold");
     let nobody = rig.post("/hold", r#"{"name": "zzz", "reason": "r", "by": "b"}"#).await;
     assert_eq!((nobody.status, nobody.json()["code"].as_str()), (404, Some("UNKNOWN-CONNECTOR")));

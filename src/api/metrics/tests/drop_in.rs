@@ -107,7 +107,7 @@ fn ours() -> String {
         ("a->b.MirrorSourceConnector", connector("a b*", "orders", "orders", &[&["orders-0"], &["orders-1"]])),
     ];
     let connectors = connectors.map(|(name, observed)| (name.parse::<Name>().unwrap(), observed));
-    let live = Live { connectors: BTreeMap::from(connectors) };
+    let live = Live { connectors: BTreeMap::from(connectors), ..Live::default() };
     plain(&families(&Seen { status: &status(vec![]), live: Some(&live), ready: true })).unwrap()
 }
 
