@@ -159,9 +159,6 @@ pub struct FlowReport {
     pub next_attempt: Option<Timestamp>,
     /// Records lost at the source before they were copied (purged), where the policy went on.
     pub lost_records: u64,
-    /// Records that are on the target twice: an earlier process had sent them, and they were carried out late.
-    #[serde(default)]
-    pub repeated_records: u64,
     /// Where records are, or may be, on the target twice, and why: the newest.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<String>,

@@ -19,8 +19,6 @@ const RATE_SECONDS: u64 = 10;
 pub struct Totals {
     records: AtomicU64,
     bytes: AtomicU64,
-    /// Records that are on the target twice.
-    repeated: AtomicU64,
     /// Records that were gone before they were copied.
     lost: AtomicU64,
     /// Wall clock in ms of the last acknowledgement; 0 before the first.
@@ -103,8 +101,6 @@ pub struct Sums {
     pub records: u64,
     /// Bytes acknowledged, as on the wire.
     pub bytes: u64,
-    /// Records that are on the target twice, as far as it could be told.
-    pub repeated: u64,
     /// Records that were gone before they were copied.
     pub lost: u64,
     /// Wall clock in ms of the last acknowledgement.
@@ -122,7 +118,6 @@ impl Totals {
         Sums {
             records: self.records.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
-            repeated: self.repeated.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
             last_ack_ms: Some(self.last_ack_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0),
             shapes: lock(&self.shapes).clone(),
@@ -161,11 +156,6 @@ impl FlowCell {
         self.totals.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.totals.last_ack_ms.store(now_ms, Ordering::Relaxed);
         lock(&self.rate).add(self.started.elapsed().as_secs(), bytes);
-    }
-
-    /// Counts records that are on the target twice.
-    pub fn repeated(&self, records: u64) {
-        self.totals.repeated.fetch_add(records, Ordering::Relaxed);
     }
 
     /// Counts records that were gone before they were copied.

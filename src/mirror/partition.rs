@@ -68,8 +68,6 @@ pub struct Start {
     pub identity: ProducerIdentity,
     /// The sequence of its next record in this partition.
     pub sequence: i32,
-    /// Where its first record must land, while an earlier identity may still write: at the end of the target that was seen.
-    pub expect: Option<i64>,
 }
 
 /// What happens to a partition.
@@ -197,8 +195,6 @@ pub struct Partition {
     on_wire: usize,
     /// Under this start something was acknowledged, or there was nothing to skip: positions may be written.
     settled_start: bool,
-    /// See [`Start::expect`]; until the first acknowledgement.
-    expect: Option<i64>,
     /// When what fails began to.
     failing_since: Option<u64>,
     giving_up: bool,
@@ -257,8 +253,7 @@ impl Partition {
             in_flight: VecDeque::new(),
             unsent: VecDeque::new(),
             on_wire: 0,
-            settled_start: start.skip == 0 && start.expect.is_none(),
-            expect: start.expect,
+            settled_start: start.skip == 0,
             failing_since: None,
             giving_up: false,
             abandoned: None,

@@ -70,9 +70,6 @@ pub struct Beside {
     /// Records behind the position that an earlier identity had already written.
     #[serde(default)]
     pub skip: u64,
-    /// Producer id of that identity, while something it sent may still arrive: until a batch of `producer` has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub former: Option<i64>,
 }
 
 /// The offsets topic, read once and then kept in step with what is written.

@@ -23,7 +23,7 @@ mod tests;
 mod work;
 
 pub use counters::{ReasonCounts, ShapeCounters};
-pub use divide::{split_first, split_ready};
+pub use divide::split_ready;
 pub use work::{bytes_to_rebuild, last_epoch, next_offset};
 
 use assemble::{Group, Piece};

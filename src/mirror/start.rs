@@ -4,17 +4,12 @@
 //! the target already; its producer state there says exactly how many records. This module turns those facts into a
 //! [`Decision`]; it asks nobody ([`super::tail`] does).
 //!
-//! What a dead process sent may still be carried out after its successor looked, until a batch of the successor has
-//! arrived: from then on the broker refuses the older epoch. So the first batch of a new identity is one record, and goes
-//! alone ([`super::partition`]); when it lands elsewhere than at the end that was seen, the target is looked at again.
-//! Then at most that one record is there twice, and it is said.
-//!
 //! Laws: nothing is skipped that is not known to be on the target (law 1); where nothing decides, records may repeat, and
 //! the number is said (law 2).
 
 use super::config::Policy;
-use super::partition::{Remedy, Start, Stop};
-use super::progress::{Beside, Position};
+use super::partition::{Remedy, Stop};
+use super::progress::Position;
 use crate::kafka::admin::producers::ProducerIdentity;
 
 /// Sequences wrap at 2^31 (KIP-98).
@@ -57,19 +52,6 @@ pub enum ProducerKnown {
         /// Sequence of its last record.
         last_sequence: i32,
     },
-}
-
-/// What one producer identity wrote to the target in some range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Writer {
-    /// Producer id.
-    pub id: i64,
-    /// Its epoch.
-    pub epoch: i16,
-    /// Sequence of its last record.
-    pub last_sequence: i32,
-    /// Its records.
-    pub records: u64,
 }
 
 /// Where to begin when nothing is known (`auto.offset.reset`).
@@ -120,21 +102,6 @@ pub struct Beginning {
     pub target: Option<i64>,
     /// Source offsets that were deleted before they were copied: `next` lies behind them.
     pub lost: u64,
-    /// Records behind the position that its own identity wrote: how far that one's sequence moved.
-    pub own: u64,
-    /// Records that are on the target twice.
-    pub repeated: u64,
-}
-
-/// How a partition is begun, and what is written down before its first batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opening {
-    /// What the partition is given.
-    pub start: Start,
-    /// Target offset that belongs to the position, as far as known.
-    pub target: Option<i64>,
-    /// Producer id of an earlier identity of which something may still arrive.
-    pub former: Option<i64>,
 }
 
 /// What to do about a topic that was deleted and created again.
@@ -157,7 +124,7 @@ pub fn decide(facts: &Facts, rules: Rules) -> Decision {
         Decision::Begin(beginning) => readable(beginning, facts, rules),
         // What is gone at the source can't be matched: the match begins with what is there.
         Decision::Match { from, next } if next < facts.earliest => {
-            match readable(Beginning { next, target: from, ..Beginning::NOTHING }, facts, rules) {
+            match readable(Beginning { next, skip: 0, epoch: -1, target: from, lost: 0 }, facts, rules) {
                 Decision::Begin(beginning) => Decision::Match { from, next: beginning.next },
                 other => other,
             }
@@ -185,7 +152,7 @@ fn readable(beginning: Beginning, facts: &Facts, rules: Rules) -> Decision {
         return Decision::Stop(super::stops::purged(next + i64::try_from(copied).unwrap_or(0), facts.earliest));
     }
     let target = target.map(|target| target + i64::try_from(copied).unwrap_or(0));
-    Decision::Begin(Beginning { next: facts.earliest, skip: skip - copied, epoch: -1, target, lost, ..beginning })
+    Decision::Begin(Beginning { next: facts.earliest, skip: skip - copied, epoch: -1, target, lost })
 }
 
 fn undecided(facts: &Facts, rules: Rules) -> Decision {
@@ -240,74 +207,32 @@ fn undecided(facts: &Facts, rules: Rules) -> Decision {
     match facts.producer {
         ProducerKnown::Wrote { epoch, last_sequence } if epoch == beside.producer_epoch => {
             match arrived(last_sequence, beside.sequence) {
-                Some(arrived) => match late(facts.target_end, beside, arrived) {
-                    Some(from) => Decision::Scan { from },
-                    None => arrived_records(position.next, arrived, facts.target_end, beside),
-                },
+                Some(arrived) => arrived_records(position.next, beside.skip + arrived, facts.target_end, beside),
                 None => lost(facts, beside.epoch, position.next, facts.target_end, rules),
             }
         }
         // Our latest identity wrote nothing yet: what an earlier one wrote is in `skip`.
         ProducerKnown::Wrote { epoch, .. } if epoch < beside.producer_epoch => {
-            match late(facts.target_end, beside, 0) {
-                Some(from) => Decision::Scan { from },
-                None => arrived_records(position.next, 0, facts.target_end, beside),
-            }
+            arrived_records(position.next, beside.skip, facts.target_end, beside)
         }
         ProducerKnown::Wrote { .. } => Decision::Match { from: beside.target, next: position.next },
         ProducerKnown::Absent | ProducerKnown::NotAsked => match beside.target {
             Some(target) if facts.target_end <= target + i64::try_from(beside.skip).unwrap_or(i64::MAX) => {
-                arrived_records(position.next, 0, facts.target_end, beside)
+                arrived_records(position.next, beside.skip, facts.target_end, beside)
             }
-            Some(target) => Decision::Scan { from: behind_skip(target, beside) },
+            Some(target) => Decision::Scan { from: target },
             None => Decision::Match { from: None, next: position.next },
         },
     }
 }
 
-/// Where to look for what an earlier identity wrote after its successor looked: when more is on the target than is known.
-fn late(target_end: i64, beside: &Beside, arrived: u64) -> Option<i64> {
-    let from = behind_skip(beside.target?, beside);
-    let known = from.saturating_add(i64::try_from(arrived).unwrap_or(i64::MAX));
-    (beside.former.is_some() && target_end > known).then_some(from)
-}
-
-/// The end of the target when the record was written, or before it.
-fn behind_skip(target: i64, beside: &Beside) -> i64 {
-    target.saturating_add(i64::try_from(beside.skip).unwrap_or(i64::MAX))
-}
-
-/// The producer ids whose batches a scan counts.
+/// The decision once a scan of the target counted what the producer wrote behind the position.
 #[must_use]
-pub fn scanned_for(position: &Position) -> Vec<i64> {
-    position.beside.as_ref().map_or_else(Vec::new, |b| std::iter::once(b.producer).chain(b.former).collect())
-}
-
-/// The decision once a scan of the target counted what was written behind the position.
-///
-/// Each identity that wrote there began with the same record, as none knew of the others' batches: what is there is as much
-/// as the longest of them, and the others repeat it.
-#[must_use]
-pub fn scanned(position: &Position, writers: &[Writer]) -> Decision {
+pub fn scanned(position: &Position, last_sequence: Option<i32>) -> Decision {
     let Some(beside) = &position.beside else { return begin(position.next, 0, -1, None) };
-    let is_own = |w: &Writer| (w.id, w.epoch) == (beside.producer, beside.producer_epoch);
     // Older than the position, where its target offset is only a lower bound: nothing came since.
-    let own = writers.iter().find(|w| is_own(w)).and_then(|w| arrived(w.last_sequence, beside.sequence)).unwrap_or(0);
-    let is_late = |w: &&Writer| {
-        let older = w.id == beside.producer && w.epoch < beside.producer_epoch;
-        older || (w.id != beside.producer && beside.former == Some(w.id))
-    };
-    let late = writers.iter().filter(is_late).filter(|_| beside.former.is_some()).map(|w| w.records);
-    let (most, sum) = late.fold((own, own), |(most, sum), records| (most.max(records), sum + records));
-    Decision::Begin(Beginning {
-        next: position.next,
-        skip: beside.skip + most,
-        epoch: beside.epoch,
-        target: beside.target,
-        own,
-        repeated: sum - most,
-        ..Beginning::NOTHING
-    })
+    let arrived = last_sequence.and_then(|last| arrived(last, beside.sequence)).unwrap_or(0);
+    begin(position.next, beside.skip + arrived, beside.epoch, beside.target)
 }
 
 /// Records behind the position up to `last_sequence`; `None` when that lies before it: sequences wrap, so what looks
@@ -325,56 +250,28 @@ fn lost(facts: &Facts, epoch: i32, next: i64, expected: i64, rules: Rules) -> De
     }
 }
 
-/// How `identity` begins there.
+/// The sequence at which `identity` goes on: behind what it wrote already, else 0.
 #[must_use]
-pub fn open(facts: &Facts, beginning: &Beginning, identity: ProducerIdentity) -> Opening {
-    let before = facts.position.as_ref().and_then(|p| p.beside.as_ref());
-    let same = before.filter(|b| (b.producer, b.producer_epoch) == (identity.id, identity.epoch));
-    let sequence = same.map_or(0, |b| {
-        let own = i64::try_from(beginning.own).unwrap_or(0);
-        i32::try_from((i64::from(b.sequence) + own) & SEQUENCE_MASK).unwrap_or(0)
-    });
-    let former = match same {
-        _ if identity.id < 0 => None,
-        // A batch of ours is there: an older epoch is refused.
-        Some(_) if beginning.own > 0 => None,
-        Some(before) => before.former,
-        None => before.map(|b| b.producer).filter(|id| *id >= 0),
-    };
-    let Beginning { next, skip, epoch, .. } = *beginning;
-    let expect = former.map(|_| facts.target_end);
-    let target = match former {
-        Some(_) => i64::try_from(skip).ok().map(|skip| facts.target_end - skip),
-        None if beginning.repeated > 0 => i64::try_from(skip).ok().map(|skip| facts.target_end - skip),
-        None => beginning.target,
-    };
-    Opening { start: Start { next, skip, epoch, identity, sequence, expect }, target, former }
+pub fn next_sequence(position: Option<&Position>, skip: u64, identity: ProducerIdentity) -> i32 {
+    let Some(beside) = position.and_then(|p| p.beside.as_ref()) else { return 0 };
+    if (beside.producer, beside.producer_epoch) != (identity.id, identity.epoch) {
+        return 0;
+    }
+    let arrived = i64::try_from(skip.saturating_sub(beside.skip)).unwrap_or(0);
+    i32::try_from((i64::from(beside.sequence) + arrived) & SEQUENCE_MASK).unwrap_or(0)
 }
 
-fn arrived_records(next: i64, own: u64, target_end: i64, beside: &Beside) -> Decision {
-    let skip = beside.skip + own;
+fn arrived_records(next: i64, skip: u64, target_end: i64, beside: &super::progress::Beside) -> Decision {
     let expected = beside.target.map(|target| target + i64::try_from(skip).unwrap_or(i64::MAX));
     match expected {
         // Skipping what a failing leader may still lose would lose it for good.
         Some(until) if until > target_end => Decision::NotYetReplicated { until },
-        _ => Decision::Begin(Beginning {
-            next,
-            skip,
-            epoch: beside.epoch,
-            target: beside.target,
-            own,
-            ..Beginning::NOTHING
-        }),
+        _ => begin(next, skip, beside.epoch, beside.target),
     }
 }
 
 fn begin(next: i64, skip: u64, epoch: i32, target: Option<i64>) -> Decision {
-    Decision::Begin(Beginning { next, skip, epoch, target, ..Beginning::NOTHING })
-}
-
-impl Beginning {
-    /// The first record, with nothing known.
-    pub const NOTHING: Self = Self { next: 0, skip: 0, epoch: -1, target: None, lost: 0, own: 0, repeated: 0 };
+    Decision::Begin(Beginning { next, skip, epoch, target, lost: 0 })
 }
 
 fn differ(then: Option<&str>, now: Option<&str>) -> bool {
@@ -393,6 +290,7 @@ fn recreated(state: &'static str, side: &str, offset: i64) -> Stop {
 
 #[cfg(test)]
 mod tests {
+    use super::super::progress::Beside;
     use super::*;
 
     const RULES: Rules = Rules {
@@ -413,13 +311,7 @@ mod tests {
             producer_epoch: 2,
             sequence: 10,
             skip: 0,
-            former: None,
         }
-    }
-
-    fn begin_own(next: i64, skip: u64, own: u64) -> Decision {
-        let beginning = Beginning { next, skip, epoch: 3, target: Some(50), own, ..Beginning::NOTHING };
-        Decision::Begin(beginning)
     }
 
     fn facts(beside: Option<Beside>, target_end: i64, producer: ProducerKnown) -> Facts {
@@ -447,7 +339,7 @@ mod tests {
     #[test]
     fn what_arrived_behind_the_position_is_skipped() {
         let wrote = ProducerKnown::Wrote { epoch: 2, last_sequence: 14 };
-        assert_eq!(decide(&facts(Some(beside()), 55, wrote), RULES), begin_own(100, 5, 5));
+        assert_eq!(decide(&facts(Some(beside()), 55, wrote), RULES), begin(100, 5, 3, Some(50)));
         let nothing = ProducerKnown::Wrote { epoch: 2, last_sequence: 9 };
         assert_eq!(decide(&facts(Some(beside()), 50, nothing), RULES), begin(100, 0, 3, Some(50)));
     }
@@ -456,7 +348,7 @@ mod tests {
     fn sequences_wrap() {
         let beside = Beside { sequence: i32::MAX - 1, ..beside() };
         let wrote = ProducerKnown::Wrote { epoch: 2, last_sequence: 2 };
-        assert_eq!(decide(&facts(Some(beside), 60, wrote), RULES), begin_own(100, 5, 5));
+        assert_eq!(decide(&facts(Some(beside), 60, wrote), RULES), begin(100, 5, 3, Some(50)));
     }
 
     #[test]
@@ -489,10 +381,10 @@ mod tests {
     fn what_was_purged_is_passed_over_and_counted() {
         let wrote = ProducerKnown::Wrote { epoch: 2, last_sequence: 14 };
         let purged = Facts { earliest: 108, ..facts(Some(beside()), 55, wrote) };
-        let expected = Beginning { next: 108, target: Some(55), lost: 3, own: 5, ..Beginning::NOTHING };
+        let expected = Beginning { next: 108, skip: 0, epoch: -1, target: Some(55), lost: 3 };
         assert_eq!(decide(&purged, RULES), Decision::Begin(expected));
         let half = Facts { earliest: 103, ..purged.clone() };
-        let expected = Beginning { next: 103, skip: 2, target: Some(53), own: 5, ..Beginning::NOTHING };
+        let expected = Beginning { next: 103, skip: 2, epoch: -1, target: Some(53), lost: 0 };
         assert_eq!(decide(&half, RULES), Decision::Begin(expected));
         let fail = Rules { on_purged: Policy::Fail, ..RULES };
         assert!(matches!(decide(&purged, fail), Decision::Stop(stop) if stop.state == "source-purged"));
@@ -508,9 +400,8 @@ mod tests {
             assert!(matches!(decide(&facts, go_on), Decision::Begin(Beginning { next: 100, skip: 0, .. })));
         }
         let position = Position { next: 100, beside: Some(beside()) };
-        let own = |last_sequence| [Writer { id: 7, epoch: 2, last_sequence, records: 3 }];
-        assert_eq!(scanned(&position, &own(7)), begin(100, 0, 3, Some(50)));
-        assert_eq!(scanned(&position, &own(12)), begin_own(100, 3, 3));
+        assert_eq!(scanned(&position, Some(7)), begin(100, 0, 3, Some(50)));
+        assert_eq!(scanned(&position, Some(12)), begin(100, 3, 3, Some(50)));
     }
 
     #[test]
@@ -531,42 +422,5 @@ mod tests {
         assert_eq!(decide(&other, go_on), begin(0, 0, -1, Some(50)));
         let other = Facts { target_id: Some("x".into()), ..facts(Some(beside()), 0, ProducerKnown::Absent) };
         assert!(matches!(decide(&other, RULES), Decision::Stop(stop) if stop.state == "target-recreated"));
-    }
-
-    #[test]
-    fn what_a_dead_process_sent_late_is_counted_once_and_said() {
-        let beside = Beside { sequence: 0, skip: 4, former: Some(7), ..beside() };
-        let identity = ProducerIdentity { id: 7, epoch: 2 };
-        // At 54 it looked. Three records of epoch 1 came, then its own first one.
-        let wrote = ProducerKnown::Wrote { epoch: 2, last_sequence: 0 };
-        let known = facts(Some(beside.clone()), 58, wrote);
-        assert_eq!(decide(&known, RULES), Decision::Scan { from: 54 });
-        let late = Writer { id: 7, epoch: 1, last_sequence: 99, records: 3 };
-        let ours = Writer { id: 7, epoch: 2, last_sequence: 0, records: 1 };
-        let position = known.position.clone().unwrap();
-        let Decision::Begin(beginning) = scanned(&position, &[late, ours]) else { panic!("it begins") };
-        assert_eq!((beginning.skip, beginning.own, beginning.repeated), (7, 1, 1));
-        let opening = open(&known, &beginning, identity);
-        assert_eq!((opening.start.sequence, opening.former, opening.start.expect), (1, None, None));
-        assert_eq!(opening.target, Some(51), "what is known and what is there agree again");
-
-        // Only strangers wrote meanwhile: nothing repeats.
-        let Decision::Begin(beginning) = scanned(&position, &[ours]) else { panic!("it begins") };
-        assert_eq!((beginning.skip, beginning.repeated), (5, 0));
-        // Nothing but ours is there: no need to look.
-        assert_eq!(decide(&facts(Some(beside), 55, wrote), RULES), begin_own(100, 5, 1));
-    }
-
-    #[test]
-    fn a_new_identity_expects_its_first_record_at_the_end_that_was_seen() {
-        let wrote = ProducerKnown::Wrote { epoch: 2, last_sequence: 14 };
-        let known = facts(Some(beside()), 55, wrote);
-        let Decision::Begin(beginning) = decide(&known, RULES) else { panic!("it begins") };
-        let opening = open(&known, &beginning, ProducerIdentity { id: 7, epoch: 3 });
-        assert_eq!((opening.start.expect, opening.former, opening.start.sequence), (Some(55), Some(7), 0));
-        let again = open(&known, &beginning, ProducerIdentity { id: 7, epoch: 2 });
-        assert_eq!((again.start.expect, again.former, again.start.sequence), (None, None, 15));
-        let plain = open(&known, &beginning, ProducerIdentity::NONE);
-        assert_eq!((plain.start.expect, plain.former), (None, None));
     }
 }

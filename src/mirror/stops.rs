@@ -147,21 +147,6 @@ pub fn target_lost(offset: i64, base: i64, expected: i64) -> Stop {
     }
 }
 
-/// The first record did not land at the end that was seen.
-#[must_use]
-pub fn overtaken(offset: i64, base: Option<i64>, expected: i64) -> Stop {
-    let landed = base.map_or_else(|| "at an offset that was not told".to_owned(), |base| format!("at {base}"));
-    Stop {
-        state: "overtaken",
-        offset,
-        message: format!(
-            "the first record landed {landed}, not at {expected} where the remote topic had ended: who wrote between is being counted"
-        ),
-        hint: "nothing: it goes on behind what an earlier process sent late".to_owned(),
-        remedy: Remedy::Reread,
-    }
-}
-
 /// The shaping of a chunk did not end.
 #[must_use]
 pub fn shaping(offset: i64, blocked: &Blocked) -> Stop {

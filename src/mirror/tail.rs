@@ -1,6 +1,6 @@
 //! What is on the target behind a position: counted by producer, or matched by content.
 //!
-//! [`written_by`] reads the batch headers that some producers wrote. [`match_content`] compares the target's tail with
+//! [`last_sequence`] reads the batch headers that one producer wrote. [`match_content`] compares the target's tail with
 //! the source, for what nobody signed (written by Java, or in plain mode): records before the position serve as context,
 //! so that equal records in a row can't be mistaken. Law 1 decides ties: what is not certain is copied again, and said.
 
@@ -9,7 +9,6 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::start::Writer;
 use crate::kafka::admin::offsets::Isolation;
 use crate::kafka::batch::{self, RawBatch};
 use crate::kafka::fetch::{Budget, FetchEvent, FetchSettings, Fetcher, Trouble, Want};
@@ -52,38 +51,26 @@ pub enum Matched {
     },
 }
 
-/// What the producers with one of the ids `of` wrote between `from` and `end`, by identity.
+/// The sequence of the last record that `writer` (producer id and epoch) wrote between `from` and `end`.
 ///
 /// # Errors
 /// The target can't be read.
-pub async fn written_by(
+pub async fn last_sequence(
     cluster: &Cluster,
     tp: &TopicPartition,
     from: i64,
     end: i64,
-    of: &[i64],
-) -> Result<Vec<Writer>, kafka::Error> {
-    let mut writers: Vec<Writer> = Vec::new();
+    writer: Option<(i64, i16)>,
+) -> Result<Option<i32>, kafka::Error> {
+    let mut last = None;
     read(cluster, tp, from, end, usize::MAX, |batch| {
         let header = batch.header();
-        if of.contains(&header.producer_id) && !header.is_control() {
-            let last_sequence = header.base_sequence.wrapping_add(header.last_offset_delta) & i32::MAX;
-            let records = u64::from(header.record_count.unsigned_abs());
-            count(&mut writers, header.producer_id, header.producer_epoch, last_sequence, records);
+        if writer == Some((header.producer_id, header.producer_epoch)) {
+            last = Some(header.base_sequence.wrapping_add(header.last_offset_delta) & i32::MAX);
         }
     })
     .await?;
-    Ok(writers)
-}
-
-pub(super) fn count(writers: &mut Vec<Writer>, id: i64, epoch: i16, last_sequence: i32, records: u64) {
-    match writers.iter_mut().find(|w| (w.id, w.epoch) == (id, epoch)) {
-        Some(writer) => {
-            writer.last_sequence = last_sequence;
-            writer.records += records;
-        }
-        None => writers.push(Writer { id, epoch, last_sequence, records }),
-    }
+    Ok(last)
 }
 
 /// How many records behind `next` at the source are the last ones of the target.

@@ -210,10 +210,6 @@ fn flows(items: &[Item]) -> Vec<Family> {
     let mut bytes =
         Family::counter("mirrorkeeper_bytes", "Bytes acknowledged since the process started, as on the wire");
     let mut lost = Family::counter("mirrorkeeper_lost_records", "Records purged at the source before they were copied");
-    let mut repeated = Family::counter(
-        "mirrorkeeper_repeated_records",
-        "Records on the target twice: an earlier process had sent them, and they were carried out late",
-    );
     let mut batches = Family::counter("mirrorkeeper_batches", "Batches by what was done with them, and why");
     let mut started = Family::gauge("mirrorkeeper_flow_start_time_seconds", "When this run of the flow began");
     let mut throttled = Family::gauge(
@@ -228,7 +224,6 @@ fn flows(items: &[Item]) -> Vec<Family> {
         records.add([connector], float(flow.records_total));
         bytes.add([connector], float(flow.bytes_total));
         lost.add([connector], float(flow.lost_records));
-        repeated.add([connector], float(flow.repeated_records));
         started.add([connector], seconds(flow.started));
         throttled.add([connector], float(flow.throttled_ms) / 1_000.0);
         for (key, number) in &flow.shapes {
@@ -242,7 +237,7 @@ fn flows(items: &[Item]) -> Vec<Family> {
             partitions.add([connector, ("state", &partition.state)], 1.0);
         }
     }
-    vec![records, bytes, lost, repeated, batches, started, throttled, tasks, partitions]
+    vec![records, bytes, lost, batches, started, throttled, tasks, partitions]
 }
 
 fn partitions(status: &Status) -> Vec<Family> {

@@ -237,9 +237,6 @@ fn facts(page: &mut Page, item: &Item, now: Timestamp) {
         fact(page, "writes", Some(&flow.mode));
         let copied = format!("{} records, {}", grouped(flow.records_total), bytes(flow.bytes_total));
         page.raw("<dt>copied</dt><dd>").text(&copied).raw("; this run since ").time(flow.started, now).raw("</dd>\n");
-        if flow.repeated_records > 0 {
-            fact(page, "twice at the target", Some(&format!("{} records", grouped(flow.repeated_records))));
-        }
         if flow.lost_records > 0 {
             fact(page, "lost at the source", Some(&format!("{} records", grouped(flow.lost_records))));
         }

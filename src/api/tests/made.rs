@@ -73,7 +73,6 @@ pub(in crate::api) fn flow(topic: &str) -> FlowReport {
         retries: 0,
         next_attempt: None,
         lost_records: 0,
-        repeated_records: 0,
         notes: vec![],
     }
 }

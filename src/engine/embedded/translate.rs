@@ -87,7 +87,6 @@ pub(super) fn report(config: &Config, snapshot: &Snapshot, state: TargetState) -
         retries: snapshot.retries,
         next_attempt: snapshot.next_attempt_ms.map(time),
         lost_records: 0,
-        repeated_records: 0,
         notes: snapshot.notes.clone(),
     }
 }
@@ -115,7 +114,6 @@ pub(super) fn not_running(health: Health, problems: Vec<Problem>) -> FlowReport 
         retries: 0,
         next_attempt: None,
         lost_records: 0,
-        repeated_records: 0,
         notes: Vec::new(),
     }
 }
@@ -124,7 +122,7 @@ pub(super) fn not_running(health: Health, problems: Vec<Problem>) -> FlowReport 
 pub(super) fn total(report: &mut FlowReport, totals: &flow::Totals) {
     let seen = totals.seen();
     (report.records_total, report.bytes_total) = (seen.records, seen.bytes);
-    (report.lost_records, report.repeated_records) = (seen.lost, seen.repeated);
+    report.lost_records = seen.lost;
     report.last_acknowledged = seen.last_ack_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
     report.shapes = seen.shapes;
 }

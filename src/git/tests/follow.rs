@@ -125,7 +125,8 @@ async fn a_broken_cache_is_made_anew() {
     server.commit("main", &[(A, "{}"), (B, "{\"b\":1}")]);
     let before = read_once(server.settings()).await.unwrap();
     let cache = server.folder.path().join("cache/git");
-    let clone = std::fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
+    let mut entries = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+    let clone = entries.find(|path| path.is_dir()).unwrap();
 
     let spoil_objects = || {
         for entry in walk(&clone.join("objects")) {

@@ -16,9 +16,9 @@ use crate::kafka::admin::offsets::{Isolation, OffsetSpec, list_offsets, offset_f
 use crate::kafka::admin::producers::ProducerIdentity;
 use crate::kafka::admin::producers::describe_producers;
 use crate::kafka::{self, Cluster, TopicPartition};
-use crate::mirror::partition::{Remedy, Stop};
+use crate::mirror::partition::{Remedy, Start, Stop};
 use crate::mirror::progress::{self, Beside, Position, Progress};
-use crate::mirror::start::{self, Beginning, Decision, Facts, Opening, ProducerKnown, Rules};
+use crate::mirror::start::{self, Beginning, Decision, Facts, ProducerKnown, Rules};
 use crate::mirror::tail;
 
 /// How long accepted records may take to be replicated at the target before the partition is tried again later.
@@ -45,7 +45,7 @@ pub(super) struct Context<'a> {
 /// One partition's beginning.
 pub(super) enum Begun {
     /// It may be assigned.
-    Ready { wanted: Wanted, opening: Opening, lost: u64, repeated: u64, note: Option<String> },
+    Ready { wanted: Wanted, start: Start, target_next: Option<i64>, lost: u64, note: Option<String> },
     /// It stands still, or is tried again later.
     Not { wanted: Wanted, stop: Stop },
 }
@@ -187,10 +187,9 @@ impl Context<'_> {
                     let Some(position) = facts.position.as_ref() else {
                         return Ok(self.ready(wanted, &facts, behind(&facts), None));
                     };
-                    let of = start::scanned_for(position);
-                    let end = facts.target_end;
-                    let writers = tail::written_by(self.target, &wanted.target, from, end, &of).await?;
-                    start::scanned(position, &writers)
+                    let writer = position.beside.as_ref().map(|b| (b.producer, b.producer_epoch));
+                    let last = tail::last_sequence(self.target, &wanted.target, from, facts.target_end, writer).await?;
+                    start::scanned(position, last)
                 }
                 Decision::Match { from, next } => {
                     let found = tail::match_content(
@@ -213,7 +212,7 @@ impl Context<'_> {
                         tail::Matched::Exactly(skip) => (skip, None),
                         tail::Matched::Undecided { at_most } => (0, Some(may_repeat(&wanted, at_most))),
                     };
-                    let beginning = Beginning { next, skip, ..Beginning::NOTHING };
+                    let beginning = Beginning { next, skip, epoch: -1, target: None, lost: 0 };
                     return Ok(self.ready(wanted, &facts, beginning, note));
                 }
             };
@@ -222,20 +221,20 @@ impl Context<'_> {
 
     fn ready(&self, wanted: Wanted, facts: &Facts, beginning: Beginning, note: Option<String>) -> Begun {
         let identity = self.identities.get(wanted.rank).copied().unwrap_or(ProducerIdentity::NONE);
-        let opening = start::open(facts, &beginning, identity);
-        let Beginning { lost, repeated, .. } = beginning;
-        let note = note.or_else(|| (repeated > 0).then(|| sent_late(&wanted, repeated)));
-        Begun::Ready { wanted, opening, lost, repeated, note }
+        let sequence = start::next_sequence(facts.position.as_ref(), beginning.skip, identity);
+        let Beginning { next, skip, epoch, target, lost } = beginning;
+        let start = Start { next, skip, epoch, identity, sequence };
+        Begun::Ready { wanted, start, target_next: target, lost, note }
     }
 
     async fn write_identity(&self, begun: &[Begun]) -> Result<(), kafka::Error> {
         let records: Vec<_> = begun
             .iter()
             .filter_map(|begun| match begun {
-                Begun::Ready { wanted, opening: Opening { start, target, former }, .. } => {
+                Begun::Ready { wanted, start, target_next, .. } => {
                     let beside = Beside {
                         format: progress::FORMAT,
-                        target: *target,
+                        target: *target_next,
                         source_id: wanted.source_id.map(|id| id.to_string()),
                         target_id: wanted.target_id.clone(),
                         epoch: start.epoch,
@@ -243,7 +242,6 @@ impl Context<'_> {
                         producer_epoch: start.identity.epoch,
                         sequence: start.sequence,
                         skip: start.skip,
-                        former: *former,
                     };
                     Some((self.key(&wanted.source), Position { next: start.next, beside: Some(beside) }))
                 }
@@ -262,7 +260,7 @@ impl Context<'_> {
 }
 
 fn behind(facts: &Facts) -> Beginning {
-    Beginning { next: facts.earliest, target: Some(facts.target_end), ..Beginning::NOTHING }
+    Beginning { next: facts.earliest, skip: 0, epoch: -1, target: Some(facts.target_end), lost: 0 }
 }
 
 fn producer_known(
@@ -357,13 +355,6 @@ fn not_replicated(wanted: &Wanted, until: i64, end: i64) -> Stop {
         hint: "see the target's under-replicated partitions".to_owned(),
         remedy: Remedy::Reread,
     }
-}
-
-fn sent_late(wanted: &Wanted, repeated: u64) -> String {
-    format!(
-        "{}-{}: what an earlier process had sent was carried out late, {repeated} records of {} are there twice",
-        wanted.source.topic, wanted.source.partition, wanted.target.topic
-    )
 }
 
 fn may_repeat(wanted: &Wanted, at_most: u64) -> String {

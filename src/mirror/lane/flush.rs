@@ -62,7 +62,6 @@ impl Slot {
             producer_epoch: a.start.identity.epoch,
             sequence: p.sequence(),
             skip: 0,
-            former: None,
         };
         (a.key.clone(), progress::Position { next: p.position(), beside: Some(beside) })
     }

@@ -67,14 +67,6 @@ impl Partition {
     fn settle(&mut self, tag: u64, base: Option<i64>, actions: &mut Vec<Action>) {
         let Some(flight) = self.in_flight.pop_front() else { return };
         debug_assert_eq!(flight.tag, tag, "done out of order");
-        if let Some(expected) = self.expect.take()
-            && base != Some(expected)
-        {
-            // Somebody wrote since the target was looked at, perhaps an earlier identity of ours: the next start counts. No
-            // position moves, so that the record of this start stays, which says from where.
-            self.lost = true;
-            self.stop_at(stops::overtaken(flight.ready.first_source_offset, base, expected));
-        }
         if let (Some(base), Some(target)) = (base, self.target_next)
             && base < target
             && !self.go_on_after_loss

@@ -52,16 +52,8 @@ impl Partition {
     }
 
     fn send_front(&mut self, now: u64, actions: &mut Vec<Action>) {
-        let Some(Queued { item: Item::Ready(mut ready), epoch, held }) = self.queue.pop_front() else { return };
+        let Some(Queued { item: Item::Ready(ready), epoch, held }) = self.queue.pop_front() else { return };
         self.queue_bytes -= ready.bytes;
-        if self.expect.is_some()
-            && let Some((first, rest)) = shape::split_first(&ready)
-        {
-            // One record fences an earlier identity as well as many do, and at most that one is then there twice.
-            self.queue_bytes += rest.bytes;
-            self.queue.push_front(Queued { item: Item::Ready(rest), epoch, held: held.clone() });
-            ready = first;
-        }
         if now.saturating_sub(self.last_ack) > IDLE_MS && self.settled() {
             self.window.require_first_alone();
         }

@@ -18,26 +18,6 @@ pub fn split_ready(ready: &Ready, max_bytes: usize) -> Result<Vec<Ready>, StopRe
     }
 }
 
-/// The first record of a batch, and the rest; `None` where there is no rest, or the batch can't be opened.
-#[must_use]
-pub fn split_first(ready: &Ready) -> Option<(Ready, Ready)> {
-    if ready.records < 2 {
-        return None;
-    }
-    let codec = ready.batch.codec().ok()?;
-    let section = Section::open(&ready.batch, DECODE_LIMIT).ok()?;
-    let mut division = Division { ready, max_bytes: usize::MAX, codec, level: None, parts: Vec::new() };
-    let mut cursor = section.views();
-    let first = Range { cursor: cursor.clone(), start: 0, count: 1, raw: 0 };
-    cursor.next()?.ok()?;
-    let rest = Range { cursor, start: 1, count: ready.records - 1, raw: 0 };
-    division.fit(first).ok()?;
-    division.fit(rest).ok()?;
-    let mut rest = division.parts.pop()?;
-    rest.next_source_offset = ready.next_source_offset;
-    Some((division.parts.pop()?, rest))
-}
-
 /// As [`split_ready`], with the parts before the record that stops it.
 pub(super) fn divide(
     ready: &Ready,

@@ -124,7 +124,6 @@ pub(super) fn report(health: Health) -> FlowReport {
         retries: 0,
         next_attempt: None,
         lost_records: 0,
-        repeated_records: 0,
         notes: vec![],
     }
 }

@@ -163,10 +163,7 @@ pub(super) async fn identity(
     match init_producer_id(target, None, Duration::from_secs(60)).await {
         Ok(identity) => Ok((
             identity,
-            format!(
-                "idempotent, without fencing: WRITE on transactional id {transactional} is not allowed, so what a dead \
-                 process sent may arrive late and repeat"
-            ),
+            format!("idempotent, without fencing: WRITE on transactional id {transactional} is not allowed"),
         )),
         Err(error) if error.denied() => Ok((
             ProducerIdentity::NONE,

@@ -54,8 +54,7 @@ impl Session {
         let mut assignments = Vec::new();
         for begun in begun {
             match begun {
-                Begun::Ready { wanted, opening, lost, repeated, note } => {
-                    self.shared.cell.repeated(repeated);
+                Begun::Ready { wanted, start, target_next, lost, note } => {
                     self.shared.cell.lost(lost);
                     if let Some(note) = note {
                         tracing::warn!(connector = %self.config.name, "{note}");
@@ -65,7 +64,7 @@ impl Session {
                         }
                         state.notes.push(note);
                     }
-                    if let Some(assignment) = self.assignment(wanted, opening) {
+                    if let Some(assignment) = self.assignment(wanted, start, target_next) {
                         assignments.push(assignment);
                     }
                 }
@@ -84,7 +83,12 @@ impl Session {
         self.assign(assignments).await
     }
 
-    pub(super) fn assignment(&self, wanted: Wanted, opening: crate::mirror::start::Opening) -> Option<Assignment> {
+    pub(super) fn assignment(
+        &self,
+        wanted: Wanted,
+        start: crate::mirror::partition::Start,
+        target_next: Option<i64>,
+    ) -> Option<Assignment> {
         let cell: Arc<PartitionCell> = self.shared.state().partitions.get(&wanted.source)?.1.clone();
         let policy = self.discovered.as_ref()?.policies.get(&wanted.target.topic)?.clone();
         let key = crate::mirror::progress::Key {
@@ -101,8 +105,8 @@ impl Session {
             source_id: wanted.source_id,
             target: wanted.target,
             target_id: wanted.target_id,
-            start: opening.start,
-            target_next: opening.target,
+            start,
+            target_next,
             policy,
             on_purged: self.config.on_purged,
             on_truncated: self.config.on_truncated,

@@ -149,9 +149,18 @@ async fn nobody_there_and_no_answer_are_named() {
     let error = Endpoint::new(settings.clone()).fetch().await.unwrap_err();
     assert!(error.to_string().contains("no answer in time") && error.retriable(), "{error}");
     // TLS where none is spoken.
+    let patient = Duration::from_secs(20);
     let plain = idp(http("200 OK", "text/html", "")).await;
     let tls = plain.endpoint.replace("http:", "https:");
-    let error = Endpoint::new(ClientCredentials { endpoint: tls, ..settings.clone() }).fetch().await.unwrap_err();
+    let error = Endpoint::new(ClientCredentials {
+        endpoint: tls,
+        read_timeout: patient,
+        connect_timeout: patient,
+        ..settings.clone()
+    })
+    .fetch()
+    .await
+    .unwrap_err();
     assert!(error.hint().unwrap().contains("certificate") && error.retriable(), "{error}");
     drop(listener);
     let error = Endpoint::new(settings).fetch().await.unwrap_err();
