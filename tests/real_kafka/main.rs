@@ -7,5 +7,6 @@ mod support;
 
 mod bench;
 mod client;
+mod security;
 mod state_topic;
 mod stories;
