@@ -1,5 +1,4 @@
-//! The Kafka client against three real brokers; credentials against the listeners that `KAFKA_SASL`, `KAFKA_TLS` and
-//! `KAFKA_CA` name, where they do.
+//! The Kafka client against three real brokers.
 
 use std::time::Duration;
 
@@ -8,11 +7,6 @@ use mirrorkeeper::kafka::admin::*;
 use mirrorkeeper::kafka::*;
 
 use crate::support::pair;
-
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn skipped(test: &str, lacks: &str) {
-    eprintln!("{test}: skipped, {lacks}");
-}
 
 fn cluster() -> Option<Cluster> {
     Some(Cluster::new(ClusterConfig::plaintext(pair()?.target.bootstrap().split(',').map(Into::into).collect())))
@@ -178,46 +172,4 @@ async fn one_holder_at_a_time() {
     until(&third, "third", |s| matches!(s, MemberState::Waiting { .. })).await;
     drop(second);
     until(&third, "third after two died", MemberState::holds).await;
-}
-
-#[tokio::test]
-async fn credentials_and_certificates() {
-    let (Ok(sasl), Ok(tls)) = (std::env::var("KAFKA_SASL"), std::env::var("KAFKA_TLS")) else {
-        skipped("credentials_and_certificates", "KAFKA_SASL and KAFKA_TLS name no broker");
-        return;
-    };
-    let login = |name: &str, password: &str| Login { username: name.into(), password: Secret::new(password) };
-    let id = |bootstrap: &str, security| {
-        let config = ClusterConfig { security, ..ClusterConfig::plaintext(vec![bootstrap.to_owned()]) };
-        async move { Cluster::new(config).id().await }
-    };
-    let plain = Sasl::Plain(login("alice", "alice-secret"));
-    id(&sasl, Security::SaslPlaintext(plain)).await.unwrap();
-    let scram = Sasl::Scram(ScramHash::Sha256, login("bob", "bob-secret"));
-    id(&sasl, Security::SaslPlaintext(scram)).await.unwrap();
-    let wrong = || login("bob", "wrong-secret");
-    for wrong in
-        [Sasl::Plain(wrong()), Sasl::Scram(ScramHash::Sha256, wrong()), Sasl::Scram(ScramHash::Sha512, wrong())]
-    {
-        let wrong = id(&sasl, Security::SaslPlaintext(wrong)).await.unwrap_err();
-        assert!(matches!(wrong, Error::Auth { .. }) && !wrong.to_string().contains("wrong-secret"), "{wrong}");
-    }
-    let ca = std::env::var("KAFKA_CA").expect("KAFKA_CA names the authority's PEM file");
-    let roots = TlsConfig { roots: Some(Store::Pem(Pem::File(ca.into()))), ..TlsConfig::default() };
-    let bob = Sasl::Scram(ScramHash::Sha512, login("bob", "bob-secret"));
-    id(&tls, Security::SaslTls(roots.clone(), bob.clone())).await.unwrap();
-    let connect = |addr: String, tls: TlsConfig| {
-        let security = Security::SaslTls(tls, bob.clone());
-        let config = ClusterConfig { security, ..ClusterConfig::default() };
-        async move { Connection::connect(&addr, &config).await }
-    };
-    let by_address = tls.replace("localhost", "127.0.0.1");
-    assert!(matches!(connect(by_address.clone(), roots.clone()).await, Err(Error::Tls { .. })));
-    connect(by_address, TlsConfig { verify_hostname: false, ..roots }).await.unwrap();
-    let untrusted = connect(tls.clone(), TlsConfig::default()).await;
-    assert!(matches!(untrusted, Err(Error::Tls { .. } | Error::Settings { .. })), "{untrusted:?}");
-    // Plaintext to a TLS port ends in a sentence, soon.
-    let config = ClusterConfig { connect_timeout: Duration::from_secs(5), ..ClusterConfig::default() };
-    let confused = Connection::connect(&tls, &config).await.unwrap_err();
-    assert!(confused.hint().is_some() || matches!(confused, Error::Protocol { .. }), "{confused}");
 }

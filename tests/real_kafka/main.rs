@@ -8,5 +8,7 @@ mod support;
 mod bench;
 mod client;
 mod jaas;
+mod sasl;
+mod security;
 mod state_topic;
 mod stories;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -59,6 +61,26 @@ pub(crate) fn delete_topic(cluster: &Cluster, name: &str) {
         None => Ok(()),
         Some(count) => Err(format!("it has {count} partitions")),
     });
+}
+
+/// Sets entries of a topic's configuration to these, and all others back to their defaults: the protocol of old, which
+/// every broker knows.
+pub(crate) fn set_config(cluster: &Cluster, name: &str, entries: &[(&str, &str)]) {
+    let mut config = AlterConfig::new(ResourceSpecifier::Topic(name));
+    for (key, value) in entries {
+        config = config.set(key, value);
+    }
+    let outcome = block_on(admin(cluster).alter_configs([&config], &options())).expect("answered");
+    assert!(outcome[0].is_ok(), "configuration of {name}: {:?}", outcome[0]);
+}
+
+/// The value of an entry of a topic's configuration.
+pub(crate) fn config_of(cluster: &Cluster, name: &str, key: &str) -> Result<String, String> {
+    let described = block_on(admin(cluster).describe_configs([&ResourceSpecifier::Topic(name)], &options()));
+    let mut described = described.map_err(|error| error.to_string())?;
+    let described = described.pop().ok_or("no answer")?.map_err(|error| error.to_string())?;
+    let entry = described.get(key).ok_or_else(|| format!("no {key}"))?;
+    entry.value.clone().ok_or_else(|| format!("{key} has no value"))
 }
 
 /// Deletes the records before `offset`.
@@ -159,6 +181,13 @@ pub(crate) fn produce_one_by_one(bootstrap: &str, topic: &str, records: &[Sent])
     let mut config = config(bootstrap);
     config.set("enable.idempotence", "true").set("batch.num.messages", "1").set("linger.ms", "0");
     let producer: BaseProducer = config.create().expect("a producer");
+    send_all(&producer, topic, records);
+    producer.flush(PATIENCE).expect("all records are acknowledged");
+}
+
+/// Produces the records without a producer id, as topics of old formats need it.
+pub(crate) fn produce_plainly(bootstrap: &str, topic: &str, records: &[Sent]) {
+    let producer: BaseProducer = config(bootstrap).set("acks", "all").create().expect("a producer");
     send_all(&producer, topic, records);
     producer.flush(PATIENCE).expect("all records are acknowledged");
 }

@@ -1,24 +1,31 @@
 //! A cluster of Apache Kafka brokers on loopback.
 //!
-//! Node 1 is controller and broker, the others are brokers. Ports and data stay over a restart. The brokers are killed
+//! Node 1 is controller and broker, the others are brokers; Kafkas of old have a ZooKeeper beside them. Ports and data stay over a restart. The brokers are killed
 //! when the cluster is dropped or the test binary ends.
 
-use std::collections::BTreeMap;
+mod node;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use super::java::{self, Kafka};
+use super::java::{self, Kafka, Old};
 use super::process::Watched;
 use super::proxy::Proxy;
-use super::run_folder::{folder, run_folder};
+use super::run_folder::folder;
 use super::{raw, wait_for};
+
+pub(crate) use node::escaped;
+use node::{Common, Listener, Node};
 
 /// How long brokers may take to start: machines that run the suite run other things too.
 const START: Duration = Duration::from_secs(120);
+
+/// Where brokers listen, and what they advertise unless they are told otherwise.
+const LOOPBACK: &str = "127.0.0.1";
 
 /// What a cluster is to be.
 #[derive(Clone, Default)]
@@ -28,15 +35,8 @@ pub(crate) struct Options {
     listeners: Vec<Listener>,
     format: Vec<String>,
     jvm: Option<&'static [&'static str]>,
-}
-
-/// A listener beside the plain one that every broker has.
-#[derive(Clone)]
-struct Listener {
-    name: &'static str,
-    protocol: &'static str,
-    /// When set, clients reach it through a proxy that delays by this much each way.
-    delay: Option<Duration>,
+    old: Option<Old>,
+    racks: bool,
 }
 
 /// A running cluster.
@@ -44,16 +44,8 @@ pub(crate) struct Cluster {
     id: String,
     kafka: &'static Kafka,
     nodes: Vec<Node>,
-}
-
-struct Node {
-    id: i32,
-    folder: PathBuf,
-    jvm: Option<&'static [&'static str]>,
-    /// By listener name.
-    ports: BTreeMap<&'static str, u16>,
-    proxies: BTreeMap<&'static str, Proxy>,
-    process: Mutex<Option<Watched>>,
+    /// Lives as long as the brokers do.
+    _zookeeper: Option<Watched>,
 }
 
 // === impl Options ===
@@ -72,13 +64,19 @@ impl Options {
 
     /// A further listener; `protocol` as in `listener.security.protocol.map`.
     pub(crate) fn listener(mut self, name: &'static str, protocol: &'static str) -> Self {
-        self.listeners.push(Listener { name, protocol, delay: None });
+        self.listeners.push(Listener { name, protocol, host: LOOPBACK, delay: None });
+        self
+    }
+
+    /// A further listener that brokers advertise under a host's name, as certificates bear it; it must be loopback's.
+    pub(crate) fn listener_at(mut self, name: &'static str, protocol: &'static str, host: &'static str) -> Self {
+        self.listeners.push(Listener { name, protocol, host, delay: None });
         self
     }
 
     /// A further plain listener behind a delaying proxy, whose port the brokers advertise.
     pub(crate) fn delayed(mut self, name: &'static str, one_way: Duration) -> Self {
-        self.listeners.push(Listener { name, protocol: "PLAINTEXT", delay: Some(one_way) });
+        self.listeners.push(Listener { name, protocol: "PLAINTEXT", host: LOOPBACK, delay: Some(one_way) });
         self
     }
 
@@ -86,6 +84,22 @@ impl Options {
     pub(crate) fn jvm(mut self, options: &'static [&'static str]) -> Self {
         self.jvm = Some(options);
         self
+    }
+
+    /// Broker `n` stands in rack `rack-n`, and leaders send readers to a replica in theirs (KIP-392).
+    pub(crate) fn racks(mut self) -> Self {
+        self.racks = true;
+        self.property("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")
+    }
+
+    /// Brokers of old.
+    pub(crate) fn old(mut self, version: Old) -> Self {
+        self.old = Some(version);
+        self
+    }
+
+    fn with_zookeeper(&self) -> bool {
+        self.old.is_some_and(|version| version < Old::V3_9)
     }
 
     /// Further arguments for the formatting of the storage, such as `--add-scram`.
@@ -103,16 +117,23 @@ impl Cluster {
     /// # Panics
     /// When Java is missing (ask [`java::kafka`] first) or a broker doesn't start: with the end of its log.
     pub(crate) fn start(options: &Options) -> Self {
-        let kafka = java::kafka().expect("Java was found before a cluster is started");
-        let id = random_id();
+        let current = java::kafka().expect("Java was found before a cluster is started");
+        let kafka = options.old.map_or(current, java::old);
         let home = folder("cluster");
         let controller = free_port();
-        let lay_out = |node| Node::lay_out(node, &id, &home, controller, options, kafka);
-        let nodes = (1..=options.brokers).map(lay_out).collect();
-        let cluster = Self { id, kafka, nodes };
-        for node in &cluster.nodes {
+        let zookeeper = options.with_zookeeper().then(|| zookeeper(kafka, &home, controller));
+        let mut id = random_id();
+        let common = Common { id: &id, home: &home, controller, options, kafka };
+        let nodes: Vec<_> = (1..=options.brokers).map(|node| Node::lay_out(node, &common)).collect();
+        for node in &nodes {
             node.start(kafka);
         }
+        if zookeeper.is_some() {
+            // The brokers choose it themselves.
+            let answer = wait_for("a cluster id", START, || raw::metadata(&nodes[0].advertised("PLAINTEXT"), None));
+            id = answer.cluster_id.map(|id| id.to_string()).unwrap_or_default();
+        }
+        let cluster = Self { id, kafka, nodes, _zookeeper: zookeeper };
         cluster.wait_until_ready();
         cluster
     }
@@ -129,14 +150,13 @@ impl Cluster {
 
     /// `host:port` of every broker's listener of that name; a delayed one is reached through its proxy.
     pub(crate) fn bootstrap_of(&self, listener: &str) -> String {
-        let addresses: Vec<_> =
-            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.advertised(listener))).collect();
+        let addresses: Vec<_> = self.nodes.iter().map(|node| node.advertised(listener)).collect();
         addresses.join(",")
     }
 
     /// `host:port` of one broker's plain listener.
     pub(crate) fn address(&self, node: i32) -> String {
-        format!("127.0.0.1:{}", self.node(node).advertised("PLAINTEXT"))
+        self.node(node).advertised("PLAINTEXT")
     }
 
     /// The proxy before a broker's delayed listener.
@@ -170,7 +190,7 @@ impl Cluster {
         replicas.truncate(count);
         wait_for("the reassignment", START, || raw::reassign(&address, topic, partition, &replicas));
         wait_for("the leader's move", START, || {
-            let _ = raw::elect_preferred(&address, topic, partition);
+            let _ = raw::elect(&address, topic, partition, raw::Election::Preferred);
             match raw::leader(&address, topic, partition)? {
                 (leader, ..) if leader == node => Ok(()),
                 (leader, now, _) => Err(format!("{leader} leads (epoch {epoch} before, {now} now)")),
@@ -217,7 +237,7 @@ impl Cluster {
 
     fn some_address(&self) -> String {
         let node = self.running().next().expect("a broker runs");
-        format!("127.0.0.1:{}", node.advertised("PLAINTEXT"))
+        node.advertised("PLAINTEXT")
     }
 
     /// Each running broker answers, knows all running ones, and is of this cluster (a port may have been taken by
@@ -243,127 +263,16 @@ impl Cluster {
     }
 }
 
-// === impl Node ===
-
-impl Node {
-    fn lay_out(id: i32, cluster: &str, home: &Path, controller: u16, options: &Options, kafka: &Kafka) -> Self {
-        let folder = home.join(format!("node-{id}"));
-        let data = folder.join("data");
-        fs::create_dir_all(&data).expect("the run's folder can be written");
-
-        let plain = Listener { name: "PLAINTEXT", protocol: "PLAINTEXT", delay: None };
-        let listeners: Vec<_> = std::iter::once(&plain).chain(&options.listeners).collect();
-        let ports: BTreeMap<_, _> = listeners.iter().map(|listener| (listener.name, free_port())).collect();
-        let delayed = listeners.iter().filter_map(|listener| Some((listener.name, listener.delay?)));
-        let proxies = delayed.map(|(name, delay)| (name, Proxy::start(ports[name], delay))).collect();
-        let node = Self { id, folder, jvm: options.jvm, ports, proxies, process: Mutex::new(None) };
-
-        let properties = node.properties(controller, &listeners, options);
-        let text: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        fs::write(node.folder.join("server.properties"), text).expect("the run's folder can be written");
-        node.format(cluster, options, kafka);
-        node
-    }
-
-    fn properties(&self, controller: u16, listeners: &[&Listener], options: &Options) -> BTreeMap<String, String> {
-        let bind = listeners.iter().map(|l| format!("{}://127.0.0.1:{}", l.name, self.ports[l.name]));
-        let advertised = listeners.iter().map(|l| format!("{}://127.0.0.1:{}", l.name, self.advertised(l.name)));
-        let protocols = listeners.iter().map(|l| format!("{}:{}", l.name, l.protocol));
-        let join = |parts: &mut dyn Iterator<Item = String>| parts.collect::<Vec<_>>().join(",");
-        let listener = format!("CONTROLLER://127.0.0.1:{controller}");
-        let first = self.id == 1;
-        // Three replicas where there are three brokers, so that stories may stop one.
-        let replicas = options.brokers.min(3).to_string();
-        let in_sync = if options.brokers >= 3 { "2" } else { "1" };
-
-        let mut properties: BTreeMap<String, String> = BTreeMap::new();
-        let mut set = |key: &str, value: &str| drop(properties.insert(key.to_owned(), value.to_owned()));
-        set("process.roles", if first { "broker,controller" } else { "broker" });
-        set("node.id", &self.id.to_string());
-        set("controller.quorum.voters", &format!("1@127.0.0.1:{controller}"));
-        set("controller.listener.names", "CONTROLLER");
-        set("listeners", &join(&mut bind.chain(first.then_some(listener))));
-        set("advertised.listeners", &join(&mut advertised.into_iter()));
-        set(
-            "listener.security.protocol.map",
-            &join(&mut protocols.chain(std::iter::once("CONTROLLER:PLAINTEXT".to_owned()))),
-        );
-        set("inter.broker.listener.name", "PLAINTEXT");
-        set("log.dirs", &self.folder.join("data").display().to_string());
-        for topic in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
-            set(&format!("{topic}.replication.factor"), &replicas);
-            set(&format!("{topic}.num.partitions"), "5");
-            if topic != "offsets.topic" {
-                set(&format!("{topic}.min.isr"), in_sync);
-            }
-        }
-        set("default.replication.factor", &replicas);
-        set("group.initial.rebalance.delay.ms", "0");
-        // Stories that kill a broker wait for the controller to notice.
-        set("broker.session.timeout.ms", "6000");
-        // Compaction on demand.
-        set("log.cleaner.backoff.ms", "100");
-        // Small: many brokers on one machine.
-        set("log.cleaner.dedupe.buffer.size", "4194304");
-        set("log.index.size.max.bytes", "1048576");
-        set("num.network.threads", "2");
-        set("num.io.threads", "4");
-        set("background.threads", "2");
-        set("log.segment.bytes", "268435456");
-        for (key, value) in &options.properties {
-            set(key, value);
-        }
-        properties
-    }
-
-    /// Formats by Kafka's tool once per binary; further nodes take its checkpoint (the features' levels) and an identity
-    /// of their own, which saves a JVM start per node.
-    fn format(&self, cluster: &str, options: &Options, kafka: &Kafka) {
-        let data = self.folder.join("data");
-        let properties = self.folder.join("server.properties").display().to_string();
-        if !options.format.is_empty() {
-            let mut args = vec!["format", "-t", cluster, "-c", &properties];
-            args.extend(options.format.iter().map(String::as_str));
-            kafka.tool("kafka.tools.StorageTool", &args);
-            return;
-        }
-        static CHECKPOINT: OnceLock<Vec<u8>> = OnceLock::new();
-        let checkpoint = CHECKPOINT.get_or_init(|| {
-            let template = run_folder().join("template.properties");
-            let folder = run_folder().join("template");
-            let text = format!(
-                "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:9093\n\
-                 listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n\
-                 controller.listener.names=CONTROLLER\nlog.dirs={}\n",
-                folder.display()
-            );
-            fs::write(&template, text).expect("the run's folder can be written");
-            kafka.tool(
-                "kafka.tools.StorageTool",
-                &["format", "-t", &random_id(), "-c", &template.display().to_string()],
-            );
-            fs::read(folder.join("bootstrap.checkpoint")).expect("format writes a checkpoint")
-        });
-        fs::write(data.join("bootstrap.checkpoint"), checkpoint).expect("the run's folder can be written");
-        let identity = format!("version=1\ncluster.id={cluster}\nnode.id={}\ndirectory.id={}\n", self.id, random_id());
-        fs::write(data.join("meta.properties"), identity).expect("the run's folder can be written");
-    }
-
-    fn start(&self, kafka: &Kafka) {
-        let properties = self.folder.join("server.properties").display().to_string();
-        let log = self.folder.join("broker.log");
-        let (name, class) = (format!("broker {}", self.id), "kafka.Kafka");
-        let process = match self.jvm {
-            None => kafka.start(&name, "320m", class, &[&properties], &log),
-            Some(jvm) => kafka.start_with(&name, jvm, class, &[&properties], &log),
-        };
-        let before = self.process.lock().expect("not poisoned").replace(process);
-        assert!(before.is_none(), "broker {} runs already", self.id);
-    }
-
-    fn advertised(&self, listener: &str) -> u16 {
-        self.proxies.get(listener).map_or_else(|| self.ports[listener], Proxy::port)
-    }
+/// A ZooKeeper; brokers wait for it.
+fn zookeeper(kafka: &Kafka, home: &Path, port: u16) -> Watched {
+    let (data, properties) = (home.join("zookeeper"), home.join("zookeeper.properties"));
+    let text = format!(
+        "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n",
+        data.display()
+    );
+    fs::write(&properties, text).expect("the run's folder can be written");
+    let class = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+    kafka.start("ZooKeeper", "128m", class, &[&properties.display().to_string()], &home.join("zookeeper.log"))
 }
 
 /// A port that is free now. Not one of those that the system gives to whoever connects: a broker that is down for a

@@ -151,7 +151,8 @@ impl fmt::Debug for Rec {
     }
 }
 
-fn number(record: &Rec) -> u64 {
+/// The number that a record of [`super::records::numbered`] carries.
+pub(crate) fn number(record: &Rec) -> u64 {
     let value = record.value.as_deref().unwrap_or_default();
     let digits = value.split(|byte| *byte == b' ').next().unwrap_or_default();
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).expect("a numbered record")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::PATIENCE;
-use super::cluster::{Cluster, free_port};
+use super::cluster::{Cluster, escaped, free_port};
 use super::daemon::{get_json, request};
 use super::java::{self, Kafka};
 use super::process::Watched;
@@ -77,7 +77,7 @@ impl Worker {
             ("plugin.discovery", "service_load"),
         ]);
         properties.extend(more.iter().copied());
-        let text: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let text: String = properties.iter().map(|(key, value)| format!("{key}={}\n", escaped(value))).collect();
         let file = home.join("worker.properties");
         fs::write(&file, text).expect("the run's folder can be written");
         let class = "org.apache.kafka.connect.cli.ConnectDistributed";

@@ -1,14 +1,14 @@
-//! Java, Maven, and the jars of Apache Kafka that `tests/pom.xml` names.
+//! Java, Maven, and the jars of Apache Kafka that `tests/pom.xml` names; older Kafkas by `tests/old-kafka.xml`.
 //!
-//! The jars are copied once per POM into `target/tmp/jars-<hash of the POM>`, offline first; afterwards Maven is not
-//! needed.
+//! The jars are copied once per POM (and version) into `target/tmp/jars-<hash of the POM>`, offline first; afterwards
+//! Maven is not needed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -25,6 +25,14 @@ rootLogger.level=${sys:bench.log.level:-WARN}
 rootLogger.appenderRef.out.ref=out
 ";
 
+/// The same for the brokers of old, which log by Log4j 1.
+const OLD_LOGGING: &str = "\
+log4j.rootLogger=${bench.log.level}, out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d{HH:mm:ss,SSS} %p %c{1} %m%n
+";
+
 /// Many short-lived JVMs on few cores: start quickly and stay small rather than run fast after minutes.
 const SMALL: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
@@ -33,7 +41,29 @@ const SMALL: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 pub(crate) struct Kafka {
     java: PathBuf,
     classpath: String,
-    logging: PathBuf,
+    /// The option that names the logging's configuration.
+    logging: String,
+}
+
+/// A Kafka of old, as a partner of brokers that users still run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Old {
+    /// 2.1, with ZooKeeper: the oldest that we serve.
+    V2_1,
+    /// 2.8, with ZooKeeper: the first with topic ids.
+    V2_8,
+    /// 3.9, the last before 4.0 dropped old protocols.
+    V3_9,
+}
+
+impl Old {
+    fn versions(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V2_1 => ("2.1.1", "2.12"),
+            Self::V2_8 => ("2.8.2", "2.13"),
+            Self::V3_9 => ("3.9.1", "2.13"),
+        }
+    }
 }
 
 /// Apache Kafka, or `None` where Java 17 or Maven is missing: the test says so and returns.
@@ -55,6 +85,26 @@ pub(crate) fn kafka() -> Option<&'static Kafka> {
             None
         }
     }
+}
+
+/// A Kafka of old; its jars are copied when it is first asked for.
+///
+/// # Panics
+/// When Maven can't bring them. Ask [`kafka`] first whether there is a Maven.
+pub(crate) fn old(version: Old) -> &'static Kafka {
+    static OLD: Mutex<BTreeMap<Old, &'static Kafka>> = Mutex::new(BTreeMap::new());
+    let mut known = OLD.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(version).or_insert_with(|| {
+        let (kafka, scala) = version.versions();
+        let defines = [format!("-Dkafka.version={kafka}"), format!("-Dscala.version={scala}")];
+        let found = find_java().and_then(|java| Ok((java, jars("tests/old-kafka.xml", &defines)?)));
+        let (java, jars) = found.unwrap_or_else(|missing| panic!("Kafka {kafka}: {missing}"));
+        let logging = run_folder().join("log4j.properties");
+        fs::write(&logging, OLD_LOGGING).expect("the run's folder can be written");
+        let logging = format!("-Dlog4j.configuration=file:{}", logging.display());
+        // Once per version and binary.
+        Box::leak(Box::new(Kafka { java, classpath: classpath(&jars), logging }))
+    })
 }
 
 impl Kafka {
@@ -103,7 +153,7 @@ impl Kafka {
         let ours = [
             "-Xshare:auto".to_owned(),
             format!("-Dbench.log.level={level}"),
-            format!("-Dlog4j2.configurationFile={}", self.logging.display()),
+            self.logging.clone(),
             "-cp".to_owned(),
             self.classpath.clone(),
         ];
@@ -113,17 +163,22 @@ impl Kafka {
 
 fn find() -> Result<Kafka, String> {
     let java = find_java()?;
-    let jars = jars()?;
+    let jars = jars("tests/pom.xml", &[])?;
     let logging = run_folder().join("log4j2.properties");
     fs::write(&logging, LOGGING).expect("the run's folder can be written");
-    // Sorted, so that two runs have the same class path.
-    let classpath: BTreeSet<_> = fs::read_dir(&jars)
+    let logging = format!("-Dlog4j2.configurationFile={}", logging.display());
+    Ok(Kafka { java, classpath: classpath(&jars), logging })
+}
+
+/// Sorted, so that two runs have the same class path.
+fn classpath(jars: &Path) -> String {
+    let jars: BTreeSet<_> = fs::read_dir(jars)
         .expect("the jars can be listed")
         .flatten()
         .map(|entry| entry.path().display().to_string())
         .filter(|path| path.ends_with(".jar"))
         .collect();
-    Ok(Kafka { java, classpath: classpath.into_iter().collect::<Vec<_>>().join(":"), logging })
+    jars.into_iter().collect::<Vec<_>>().join(":")
 }
 
 fn find_java() -> Result<PathBuf, String> {
@@ -143,9 +198,10 @@ fn find_java() -> Result<PathBuf, String> {
 }
 
 /// The folder with the jars, filled by Maven once.
-fn jars() -> Result<PathBuf, String> {
-    let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pom.xml");
-    let content = fs::read(&pom).map_err(|error| format!("{}: {error}", pom.display()))?;
+fn jars(pom: &str, defines: &[String]) -> Result<PathBuf, String> {
+    let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join(pom);
+    let mut content = fs::read(&pom).map_err(|error| format!("{}: {error}", pom.display()))?;
+    defines.iter().for_each(|define| content.extend_from_slice(define.as_bytes()));
     let hash: String = Sha256::digest(&content).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("jars-{hash}"));
     if cache.is_dir() {
@@ -154,7 +210,7 @@ fn jars() -> Result<PathBuf, String> {
     // Each process fills a folder of its own and the first to end renames it: nobody sees half of them, nobody waits
     // for a lock that a killed run has left.
     let filling = cache.with_extension(format!("part-{}", std::process::id()));
-    copy_jars(&pom, &filling)?;
+    copy_jars(&pom, defines, &filling)?;
     if let Err(error) = fs::rename(&filling, &cache) {
         let _ = fs::remove_dir_all(&filling);
         if !cache.is_dir() {
@@ -164,13 +220,13 @@ fn jars() -> Result<PathBuf, String> {
     Ok(cache)
 }
 
-fn copy_jars(pom: &Path, folder: &Path) -> Result<(), String> {
+fn copy_jars(pom: &Path, defines: &[String], folder: &Path) -> Result<(), String> {
     let log = run_folder().join("maven.log");
-    let mut out = File::create(&log).expect("the run's folder can be written");
+    let mut out = File::options().create(true).append(true).open(&log).expect("the run's folder can be written");
     for offline in [true, false] {
         let _ = fs::remove_dir_all(folder);
         let mut maven = Command::new("mvn");
-        maven.args(["-B", "-q"]).args(offline.then_some("-o")).arg("-f").arg(pom).args([
+        maven.args(["-B", "-q"]).args(offline.then_some("-o")).args(defines).arg("-f").arg(pom).args([
             "dependency:copy-dependencies",
             "-DincludeScope=runtime",
             &format!("-DoutputDirectory={}", folder.display()),
@@ -181,5 +237,5 @@ fn copy_jars(pom: &Path, folder: &Path) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err(format!("the jars of tests/pom.xml: mvn failed, see {}", log.display()))
+    Err(format!("the jars of {}: mvn failed, see {}", pom.display(), log.display()))
 }

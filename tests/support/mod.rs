@@ -10,6 +10,8 @@
 #![allow(dead_code, reason = "the bench serves more stories than any one state of the suite tells")]
 #![expect(clippy::disallowed_methods, reason = "tests drive Java's tools, and threads that feed them")]
 
+pub(crate) mod acls;
+pub(crate) mod certs;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod compare;
@@ -17,12 +19,15 @@ pub(crate) mod connect;
 pub(crate) mod daemon;
 pub(crate) mod java;
 pub(crate) mod load;
+pub(crate) mod oidc;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod quotas;
 pub(crate) mod raw;
 pub(crate) mod records;
 pub(crate) mod repo;
 pub(crate) mod run_folder;
+pub(crate) mod secured;
 pub(crate) mod status;
 
 use std::future::Future;

@@ -18,6 +18,8 @@ pub(crate) struct Proxy {
     port: u16,
     delay: Arc<AtomicU64>,
     closed: Arc<AtomicBool>,
+    /// Bytes of answers.
+    answered: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -27,7 +29,9 @@ impl Proxy {
         let port = listener.local_addr().expect("bound").port();
         let delay = Arc::new(AtomicU64::new(micros(one_way)));
         let closed = Arc::new(AtomicBool::new(false));
-        let proxy = Self { port, delay: Arc::clone(&delay), closed: Arc::clone(&closed) };
+        let answered = Arc::new(AtomicU64::new(0));
+        let proxy =
+            Self { port, delay: Arc::clone(&delay), closed: Arc::clone(&closed), answered: Arc::clone(&answered) };
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if closed.load(Ordering::Relaxed) {
@@ -35,7 +39,7 @@ impl Proxy {
                 }
                 // A broker that is down refuses: so does the proxy, by closing.
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", target)) {
-                    join(&client, &server, &delay);
+                    join(&client, &server, &delay, &answered);
                 }
             }
         });
@@ -45,6 +49,11 @@ impl Proxy {
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Bytes that came back from the broker so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Changes the delay of what comes from now on.
@@ -65,21 +74,29 @@ fn micros(delay: Duration) -> u64 {
     u64::try_from(delay.as_micros()).expect("a delay of less than centuries")
 }
 
-fn join(client: &TcpStream, server: &TcpStream, delay: &Arc<AtomicU64>) {
-    for (from, to) in [(client, server), (server, client)] {
+fn join(client: &TcpStream, server: &TcpStream, delay: &Arc<AtomicU64>, answered: &Arc<AtomicU64>) {
+    for (from, to, counted) in [(client, server, None), (server, client, Some(Arc::clone(answered)))] {
         let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
         // Nagle would hold back the small chunks whose timing is the point.
         let _ = to.set_nodelay(true);
         let (queue, due) = mpsc::sync_channel::<(Instant, Vec<u8>)>(UNDER_WAY);
         let delay = Arc::clone(delay);
-        thread::spawn(move || read(from, &queue, &delay));
+        thread::spawn(move || read(from, &queue, &delay, counted.as_deref()));
         thread::spawn(move || write(to, &due));
     }
 }
 
-fn read(mut from: TcpStream, queue: &mpsc::SyncSender<(Instant, Vec<u8>)>, delay: &AtomicU64) {
+fn read(
+    mut from: TcpStream,
+    queue: &mpsc::SyncSender<(Instant, Vec<u8>)>,
+    delay: &AtomicU64,
+    counted: Option<&AtomicU64>,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if let Some(counted) = counted {
+            counted.fetch_add(length as u64, Ordering::Relaxed);
+        }
         let due = Instant::now() + Duration::from_micros(delay.load(Ordering::Relaxed));
         if queue.send((due, buffer[..length].to_vec())).is_err() {
             break;

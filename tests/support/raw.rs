@@ -1,4 +1,6 @@
 //! Kafka requests that librdkafka has no call for, one connection each: leader moves, batches laid down byte by byte.
+//!
+//! Metadata, ListOffsets and Produce in versions that brokers of 2.1 know: some stories are told on those.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -49,7 +51,7 @@ pub(crate) fn call<R: Request>(address: &str, version: i16, request: &R) -> Resu
 pub(crate) fn metadata(address: &str, topic: Option<&str>) -> Result<MetadataResponse, String> {
     let topics = topic.map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name)))).into_iter();
     let request = MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(false);
-    call(address, 12, &request)
+    call(address, 7, &request)
 }
 
 /// The leader of a partition, its epoch and its replicas.
@@ -91,7 +93,7 @@ pub(crate) fn list_offsets(address: &str, topic: &str, timestamp: i64) -> Result
         let request = ListOffsetsRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_topics(vec![ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(asked)]);
-        let answer = call(&format!("{}:{}", broker.host.as_str(), broker.port), 7, &request)?;
+        let answer = call(&format!("{}:{}", broker.host.as_str(), broker.port), 4, &request)?;
         for found in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             none_failed(&format!("{topic}-{}", found.partition_index), [found.error_code], &[])?;
             offsets.insert(found.partition_index, found.offset);
@@ -113,10 +115,21 @@ pub(crate) fn reassign(address: &str, topic: &str, partition: i32, replicas: &[i
     none_failed("reassignment", std::iter::once(answer.error_code).chain(per_partition), &[])
 }
 
-/// Makes the preferred replica the leader.
-pub(crate) fn elect_preferred(address: &str, topic: &str, partition: i32) -> Result<(), String> {
-    let request =
-        ElectLeadersRequest::default().with_election_type(0).with_timeout_ms(20_000).with_topic_partitions(Some(vec![
+/// Which replica becomes the leader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Election {
+    /// The first of the replicas.
+    Preferred = 0,
+    /// Where no replica in sync lives, one that is not.
+    Unclean = 1,
+}
+
+/// Makes a replica the leader.
+pub(crate) fn elect(address: &str, topic: &str, partition: i32, election: Election) -> Result<(), String> {
+    let request = ElectLeadersRequest::default()
+        .with_election_type(election as i8)
+        .with_timeout_ms(20_000)
+        .with_topic_partitions(Some(vec![
             TopicPartitions::default().with_topic(topic_name(topic)).with_partitions(vec![partition]),
         ]));
     let answer = call(address, 2, &request)?;
@@ -136,7 +149,7 @@ pub(crate) fn produce(bootstrap: &str, topic: &str, partition: i32, batch: &Byte
             PartitionProduceData::default().with_index(partition).with_records(Some(batch.clone())),
         ]),
     ]);
-    let answer = call(&format!("{}:{}", broker.host, broker.port), 9, &request)?;
+    let answer = call(&format!("{}:{}", broker.host, broker.port), 7, &request)?;
     let answer = answer.responses.first().and_then(|topic| topic.partition_responses.first());
     let answer = answer.ok_or("the answer names no partition")?;
     none_failed("produce", [answer.error_code], &[])?;
@@ -214,7 +227,8 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-fn none_failed(what: &str, codes: impl IntoIterator<Item = i16>, fine: &[i16]) -> Result<(), String> {
+/// An error when one of the codes is none of `fine`.
+pub(crate) fn none_failed(what: &str, codes: impl IntoIterator<Item = i16>, fine: &[i16]) -> Result<(), String> {
     match codes.into_iter().find(|code| *code != 0 && !fine.contains(code)) {
         Some(code) => Err(format!("{what}: error {code}")),
         None => Ok(()),

@@ -79,6 +79,16 @@ impl<'a> Item<'a> {
         self.flow()["started"].as_str()
     }
 
+    /// Milliseconds that the clusters asked us to stay silent, over the last minute.
+    pub(crate) fn throttled_ms(self) -> u64 {
+        self.flow()["throttledMs"].as_u64().unwrap_or(0)
+    }
+
+    /// Records that were deleted at the source before they were copied.
+    pub(crate) fn lost(self) -> u64 {
+        self.flow()["lostRecords"].as_u64().unwrap_or(0)
+    }
+
     /// How often batches were treated in ways whose name contains `word`.
     pub(crate) fn shapes(self, word: &str) -> u64 {
         let shapes = self.flow()["shapes"].as_object();

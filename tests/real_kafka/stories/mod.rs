@@ -5,6 +5,7 @@ mod everything;
 mod far;
 mod files;
 mod restarts;
+mod sessions;
 mod topics;
 mod writer;
 
