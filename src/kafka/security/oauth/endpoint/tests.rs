@@ -150,8 +150,14 @@ async fn nobody_there_and_no_answer_are_named() {
     assert!(error.to_string().contains("no answer in time") && error.retriable(), "{error}");
     // TLS where none is spoken.
     let patient = Duration::from_secs(20);
-    let plain = idp(http("200 OK", "text/html", "")).await;
-    let tls = plain.endpoint.replace("http:", "https:");
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tls = format!("https://{}/token", plain.local_addr().unwrap());
+    let _plain = supervise::spawn("no TLS here", async move {
+        while let Ok((mut stream, _)) = plain.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
     let error = Endpoint::new(ClientCredentials {
         endpoint: tls,
         read_timeout: patient,
