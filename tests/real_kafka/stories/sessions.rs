@@ -52,8 +52,6 @@ fn replicates(source: &Secured, target: &Secured, mechanism: Mechanism, more: &[
         let item = status.item(&name).expect("the item");
         assert!(item.health() == "Healthy" && item.problems().is_empty(), "{}: {:?}", item.health(), item.problems());
         assert_eq!(item.started().map(str::to_owned), first, "another run");
-        // 400 a second: more than two seconds' worth behind is a gap.
-        assert!(item.lag().is_none_or(|lag| lag < 800), "a lag of {:?}", item.lag());
         copied = copied.max(item.copied());
         std::thread::sleep(Duration::from_millis(250));
     }
