@@ -99,7 +99,7 @@ impl Shared {
         }
         let request = String::from_utf8_lossy(&request);
         let wanted = format!("authorization: basic {}", STANDARD.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}")));
-        let known = request.lines().any(|line| line.to_ascii_lowercase() == wanted.to_ascii_lowercase());
+        let known = request.lines().any(|line| line.eq_ignore_ascii_case(&wanted));
         let (status, body) = if known && request.ends_with("grant_type=client_credentials&scope=kafka") {
             self.granted.fetch_add(1, Ordering::SeqCst);
             let lifetime = *self.lifetime.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,7 +90,7 @@ const LISTENERS: [(&str, &str); 7] = [
 pub(crate) fn secured() -> Option<&'static Secured> {
     static SECURED: OnceLock<Secured> = OnceLock::new();
     java::kafka()?;
-    Some(SECURED.get_or_init(|| Secured::start(Shape::new())))
+    Some(SECURED.get_or_init(|| Secured::start(&Shape::new())))
 }
 
 // === impl Mechanism ===
@@ -207,7 +207,7 @@ impl Secured {
     ///
     /// # Panics
     /// When Java is missing (ask [`java::kafka`] first) or a broker doesn't start: with the end of its log.
-    pub(crate) fn start(shape: Shape) -> Self {
+    pub(crate) fn start(shape: &Shape) -> Self {
         let certs = Certs::new();
         let cluster = Cluster::start(&shape.options(&certs));
         Self { cluster, certs }

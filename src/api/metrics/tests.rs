@@ -184,7 +184,6 @@ fn the_older_text_format_has_the_same_samples() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "promtool is a program")]
-#[expect(clippy::print_stderr, reason = "a test that did nothing says so")]
 fn promtool_reads_all_and_finds_fault_with_javas_names_only() {
     use std::io::Write as _;
     use std::process::{Command, Stdio};

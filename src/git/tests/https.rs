@@ -161,8 +161,8 @@ async fn who_may_not_read_is_told_why() {
 async fn what_a_server_answers_instead_is_told() {
     let rig = Rig::new().await;
     let moved = |to: &str| format!("Location: {to}\r\n");
-    let there = format!("https://other.test/c4nary/info/refs?c4nary");
-    let login = format!("https://login.test/sso?state=c4nary");
+    let there = "https://other.test/c4nary/info/refs?c4nary".to_owned();
+    let login = "https://login.test/sso?state=c4nary".to_owned();
     for (status, kind, head, code, what, to_do) in [
         ("403 Forbidden", "text/plain", String::new(), "GIT-REFUSED", "may not read it", "repo-token-file"),
         ("404 Not Found", "text/plain", String::new(), "GIT-UNREACHABLE", "404", "private repository"),

@@ -37,11 +37,7 @@ fn run(program: &str, args: &[&str]) -> Option<String> {
 
 impl Sshd {
     /// None where there is no sshd.
-    #[expect(
-        clippy::disallowed_methods,
-        clippy::print_stderr,
-        reason = "tests may run programs, and say what they skip"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "tests may run programs")]
     fn start() -> Option<Self> {
         let sshd =
             ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|at| Path::new(at).exists());

@@ -4,7 +4,6 @@
 //! says it (Java then goes on to fail), else tokens are unsecured ones.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -94,7 +93,7 @@ impl Reader<'_> {
         };
         match url.scheme() {
             "file" => match url.to_file_path() {
-                Ok(path) if path != PathBuf::from("/") => Some(Origin::File(path)),
+                Ok(path) if path != std::path::Path::new("/") => Some(Origin::File(path)),
                 _ => {
                     self.problem(ENDPOINT, "names no file of this machine", Some("file:///path"));
                     None
@@ -105,7 +104,7 @@ impl Reader<'_> {
                 self.problem(ENDPOINT, "has credentials in it", hint);
                 None
             }
-            "http" | "https" => self.client_credentials(module, &url).map(Origin::ClientCredentials),
+            "http" | "https" => self.client_credentials(module, &url).map(Box::new).map(Origin::ClientCredentials),
             _ => {
                 self.problem(ENDPOINT, "neither http, https nor file", None);
                 None

@@ -61,7 +61,7 @@ impl Reader<'_> {
             "PLAIN" => self.plain(),
             "SCRAM-SHA-256" => self.scram(ScramHash::Sha256),
             "SCRAM-SHA-512" => self.scram(ScramHash::Sha512),
-            "OAUTHBEARER" => self.oauth().map(Sasl::OAuthBearer),
+            "OAUTHBEARER" => self.oauth().map(Box::new).map(Sasl::OAuthBearer),
             "AWS_MSK_IAM" => {
                 let hint = Some("PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER are supported");
                 self.problem(KEY, "AWS_MSK_IAM is not supported yet", hint);

@@ -68,7 +68,7 @@ impl Authenticator {
             Some(Sasl::DelegationToken(hash, login)) => Way::Scram(*hash, login.clone(), User::Token),
             Some(Sasl::OAuthBearer(settings)) => {
                 let source: Arc<dyn TokenSource> = match &settings.origin {
-                    Origin::ClientCredentials(settings) => Arc::new(oauth::Endpoint::new(settings.clone())),
+                    Origin::ClientCredentials(settings) => Arc::new(oauth::Endpoint::new(settings.as_ref().clone())),
                     Origin::File(path) => Arc::new(oauth::FileToken::new(path.clone())),
                     Origin::Unsecured(settings) => Arc::new(oauth::UnsecuredToken::new(settings.clone())),
                 };

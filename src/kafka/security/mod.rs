@@ -127,7 +127,7 @@ pub enum Sasl {
     /// The same with a delegation token (`tokenauth`): its id and HMAC stand for user and password.
     DelegationToken(ScramHash, Login),
     /// `OAUTHBEARER` (RFC 7628).
-    OAuthBearer(OAuth),
+    OAuthBearer(Box<OAuth>),
 }
 
 /// A user and its password.

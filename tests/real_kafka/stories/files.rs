@@ -61,7 +61,7 @@ fn of_a_thousand_files_three_are_broken_and_the_rest_work() {
     scene.repo.commit(&files.collect::<Vec<_>>());
 
     let mut daemon = scene.daemon();
-    daemon.wait_for("the good ones work", LONG * 3, |status| {
+    daemon.wait_for("the good ones work", LONG * 8, |status| {
         let (healthy, invalid) = (status.with_health("Healthy"), status.with_sync("Invalid"));
         let behind = status.items().iter().filter(|item| item.caught_up().is_err()).count();
         if (healthy, invalid, behind) == (FILES - BROKEN.len(), BROKEN.len(), BROKEN.len()) {

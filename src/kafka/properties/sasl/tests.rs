@@ -32,7 +32,7 @@ fn problems(mechanism: &str, jaas: &str, more: &[(&str, &str)]) -> Vec<String> {
 
 fn oauth(jaas: &str, more: &[(&str, &str)]) -> OAuth {
     match sasl("OAUTHBEARER", &format!("{OAUTH} required {jaas};"), more) {
-        Ok(Sasl::OAuthBearer(settings)) => settings,
+        Ok(Sasl::OAuthBearer(settings)) => *settings,
         other => panic!("{other:?}"),
     }
 }

@@ -40,7 +40,7 @@ pub type Extensions = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// An OIDC token endpoint, by the client credentials grant.
-    ClientCredentials(ClientCredentials),
+    ClientCredentials(Box<ClientCredentials>),
     /// A file that holds a token and is replaced by whoever renews it.
     File(PathBuf),
     /// Tokens of our own making, unsigned: for brokers under development.
