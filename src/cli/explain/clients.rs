@@ -39,12 +39,15 @@ pub(super) fn of(config: &Config, worker: Option<&WorkerConfig>) -> Vec<Client> 
         producer.insert(name.to_owned(), given);
     }
     vec![
-        client("source consumer: reads the records", Names::Consumer, &consumer, |_| None),
-        client("source admin: finds topics and their configuration", Names::Admin, &admin, |_| None),
+        client("source consumer: finds topics and reads the records", Names::Consumer, &consumer, |_| None),
+        client("source admin", Names::Admin, &admin, |name| {
+            let counts = matches!(keys::meaning(name), Some(Meaning::Honoured(_)));
+            counts.then_some("the source is administered with the source consumer's properties")
+        }),
         client("data producer: writes the records to the daemon's destination", Names::Producer, &producer, |name| {
-            let reach = name == "bootstrap.servers"
-                || ["security.", "ssl.", "sasl."].iter().any(|prefix| name.starts_with(prefix));
-            reach.then_some("the destination's address and security are the daemon's own")
+            // Of the producer only the codec is the connector's; the rest is the destination's client.
+            let own = matches!(keys::meaning(name), Some(Meaning::Honoured(_))) && name != "compression.type";
+            own.then_some("the destination's client is the daemon's own: its settings, or the worker file's bare keys")
         }),
     ]
 }

@@ -72,7 +72,7 @@ pub(super) const MEANINGS: &[(&str, Meaning)] = &[
     ("max.partition.fetch.bytes", Meaning::Honoured(Some("1048576"))),
     ("max.poll.interval.ms", Meaning::None(NO_GROUP)),
     ("max.poll.records", Meaning::None("batches are read, not records")),
-    ("max.request.size", Meaning::Honoured(Some("4194304"))),
+    ("max.request.size", Meaning::None("a request carries up to 4 MiB, and a larger batch alone; what the target takes is asked of its topics")),
     ("metadata.max.age.ms", Meaning::Honoured(Some("300000"))),
     ("metadata.max.idle.ms", Meaning::None("metadata is kept for the topics in use")),
     ("metadata.recovery.rebootstrap.trigger.ms", Meaning::None("when no known broker answers, bootstrap.servers is asked at once")),
